@@ -1,0 +1,131 @@
+//! An accept loop of our own on hyper, for what `axum::serve` lacks: a time-out for slow headers,
+//! a cap on connections, and a drain that ends (streams are cancelled by the hard stop).
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::ServiceExt as _;
+
+use super::{Peer, ServeConfig};
+use crate::lifecycle::Lifecycle;
+
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_HEADER_BYTES: usize = 32 * 1024;
+
+/// What one connection too many is told, without reading its request.
+const OVERLOADED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+content-type: application/problem+json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 177\r\n\r\n\
+{\"type\":\"urn:problem:overloaded\",\"title\":\"The service is at its limit\",\"status\":503,\
+\"detail\":\"Too many connections are open.\",\"code\":\"overloaded\",\"request_id\":null}            ";
+
+/// A bound listener, not yet serving.
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Binds `address` (`host:port`; port 0 = any free one).
+pub async fn bind(address: &str) -> Result<Bound, String> {
+    let failed = |error| format!("cannot listen on {address}: {error}");
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(Bound { listener, address })
+}
+
+impl Bound {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves `router` until the soft stop; connections under way end within the grace.
+    pub fn serve(self, name: &'static str, router: Router, config: &ServeConfig, lifecycle: &Lifecycle) {
+        let slots = Arc::new(Semaphore::new(config.max_connections));
+        let lifecycle = lifecycle.clone();
+        lifecycle.clone().spawn_vital(name, async move {
+            loop {
+                let accepted = tokio::select! {
+                    accepted = self.listener.accept() => accepted,
+                    () = lifecycle.soft().cancelled() => return,
+                };
+                match accepted {
+                    Ok((stream, peer)) => {
+                        let slot = slots.clone().try_acquire_owned().ok();
+                        lifecycle.spawn(connection(stream, peer, slot, router.clone(), lifecycle.clone()));
+                    }
+                    Err(error) => {
+                        // Out of file handles, mostly: wait for some to be closed.
+                        tracing::warn!(listener = name, %error, "cannot accept");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn connection(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    slot: Option<OwnedSemaphorePermit>,
+    router: Router,
+    lifecycle: Lifecycle,
+) {
+    let Some(_slot) = slot else {
+        // The client may have gone; there is nobody else to tell.
+        drop(tokio::time::timeout(HEADER_TIMEOUT, stream.write_all(OVERLOADED)).await);
+        return;
+    };
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY not set");
+    }
+    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        let router = router.clone();
+        async move { router.oneshot(request).await.map_err(|never: Infallible| never) }
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
+    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let outcome = tokio::select! {
+        outcome = served.as_mut() => outcome,
+        () = lifecycle.soft().cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OVERLOADED;
+
+    #[test]
+    fn the_canned_refusal_is_as_long_as_it_says() {
+        let text = std::str::from_utf8(OVERLOADED).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let announced = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        assert_eq!(announced.parse::<usize>().unwrap(), body.len());
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["code"], "overloaded");
+    }
+}

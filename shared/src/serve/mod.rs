@@ -1,0 +1,78 @@
+//! Listeners and what stands around every request.
+//!
+//! ```text
+//!  accept ─ connection cap ─ header time-out ─┐
+//!                                             ▼
+//!   request id ─ trace ─ panic ─ rate limit ─ overload ─ time-out ─ body limit ─ routes
+//! ```
+//!
+//! Every refusal of every layer is a problem. The public listener is for clients; the ops
+//! listener (`/livez`, `/readyz`, `/metrics`, `/admin`, `/internal`) is for operators and for the
+//! other service and must not be reachable from outside.
+
+mod layers;
+mod listener;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+
+pub use layers::Peer;
+pub use listener::{Bound, bind};
+
+use crate::limits::Limits;
+
+/// Settings of both listeners.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct ServeConfig {
+    /// Seconds after which a request is answered 503 `timeout`.
+    #[arg(long, env = "REQUEST_TIMEOUT_SECONDS", default_value_t = 10)]
+    pub request_timeout_seconds: u64,
+    /// Connections a listener holds at once; one more is answered 503 `overloaded`.
+    #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 20_000)]
+    pub max_connections: usize,
+    /// Requests a listener works on at once; one more is answered 503 `overloaded`.
+    #[arg(long, env = "MAX_REQUESTS", default_value_t = 8_192)]
+    pub max_requests: usize,
+}
+
+const PUBLIC_BODY_LIMIT: usize = 64 * 1024;
+const OPS_BODY_LIMIT: usize = 1024 * 1024;
+
+/// What differs between listeners.
+#[derive(Clone)]
+struct Stack {
+    listener: &'static str,
+    body_limit: usize,
+    timeout: Duration,
+    in_flight: Arc<tokio::sync::Semaphore>,
+    limits: Option<Arc<Limits>>,
+}
+
+/// The layer stack of the public listener around `routes`.
+pub fn public(routes: Router, config: &ServeConfig, limits: Arc<Limits>) -> Router {
+    stack(routes, "public", PUBLIC_BODY_LIMIT, config, Some(limits))
+}
+
+/// The layer stack of the ops listener around `routes`.
+pub fn ops(routes: Router, config: &ServeConfig) -> Router {
+    stack(routes, "ops", OPS_BODY_LIMIT, config, None)
+}
+
+fn stack(
+    routes: Router,
+    listener: &'static str,
+    body_limit: usize,
+    config: &ServeConfig,
+    limits: Option<Arc<Limits>>,
+) -> Router {
+    let stack = Stack {
+        listener,
+        body_limit,
+        timeout: Duration::from_secs(config.request_timeout_seconds),
+        in_flight: Arc::new(tokio::sync::Semaphore::new(config.max_requests)),
+        limits,
+    };
+    layers::around(routes, stack)
+}

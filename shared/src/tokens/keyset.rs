@@ -1,0 +1,158 @@
+//! Public keys of a signer, from a file or over http(s), by `kid`.
+//!
+//! Loaded at start where possible, refreshed every few minutes and when a token names a key that
+//! is not known (one fetch at a time, and not more often than [`MIN_INTERVAL_SECONDS`]). What was
+//! loaded once is served through any outage of the signer.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use tokio::sync::Mutex;
+
+use super::Untrusted;
+use crate::clock::Clock;
+
+const MIN_INTERVAL_SECONDS: i64 = 5;
+const MIN_INTERVAL_UNLOADED_SECONDS: i64 = 1;
+const REFRESH_EVERY: Duration = Duration::from_secs(300);
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+const FETCH_LIMIT: Duration = Duration::from_secs(3);
+
+/// Where a key set comes from.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    Url(String),
+    File(PathBuf),
+    /// Keys that are at hand and never change.
+    Fixed(serde_json::Value),
+}
+
+impl KeySource {
+    /// An http(s) URL, else a path.
+    pub fn parse(text: &str) -> Self {
+        if text.starts_with("http://") || text.starts_with("https://") {
+            Self::Url(text.to_owned())
+        } else {
+            Self::File(text.into())
+        }
+    }
+}
+
+pub(super) struct Key {
+    pub algorithm: Algorithm,
+    pub decoding: DecodingKey,
+}
+
+type Keys = HashMap<String, Arc<Key>>;
+
+/// A key set that keeps itself fresh.
+pub struct PublicKeys {
+    source: KeySource,
+    clock: Clock,
+    http: reqwest::Client,
+    keys: ArcSwapOption<Keys>,
+    /// When the last fetch began, in seconds; the lock makes fetches single-flight.
+    fetched_at: Mutex<i64>,
+}
+
+impl PublicKeys {
+    /// Not yet loaded.
+    pub fn new(source: KeySource, http: reqwest::Client, clock: Clock) -> Self {
+        Self { source, clock, http, keys: ArcSwapOption::empty(), fetched_at: Mutex::new(0) }
+    }
+
+    /// Whether any keys are at hand.
+    pub fn is_loaded(&self) -> bool {
+        self.keys.load().is_some()
+    }
+
+    /// Fetches now; on failure what was there stays.
+    pub async fn refresh(&self) -> Result<(), String> {
+        let text = match &self.source {
+            KeySource::Fixed(set) => set.to_string(),
+            KeySource::File(path) => tokio::fs::read_to_string(path)
+                .await
+                .map_err(|error| format!("{}: {error}", path.display()))?,
+            KeySource::Url(url) => fetch(&self.http, url).await.map_err(|error| format!("{url}: {error}"))?,
+        };
+        let set: JwkSet = serde_json::from_str(&text).map_err(|error| format!("not a JWK set: {error}"))?;
+        let keys = set.keys.iter().filter_map(usable).collect();
+        self.keys.store(Some(Arc::new(keys)));
+        Ok(())
+    }
+
+    /// Keeps the set fresh; runs until dropped.
+    pub async fn keep_fresh(self: Arc<Self>) {
+        loop {
+            let pause = match self.refresh().await {
+                Ok(()) => REFRESH_EVERY,
+                Err(error) => {
+                    tracing::warn!(%error, loaded = self.is_loaded(), "cannot refresh public keys");
+                    RETRY_EVERY
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// The key of that name. A token without `kid` is taken when there is just one key.
+    pub(super) async fn find(&self, kid: Option<&str>) -> Result<Arc<Key>, Untrusted> {
+        if let Some(key) = self.at_hand(kid) {
+            return Ok(key);
+        }
+        let mut fetched_at = self.fetched_at.lock().await;
+        if let Some(key) = self.at_hand(kid) {
+            return Ok(key);
+        }
+        let pause = if self.is_loaded() { MIN_INTERVAL_SECONDS } else { MIN_INTERVAL_UNLOADED_SECONDS };
+        let now = self.clock.unix_seconds();
+        if now - *fetched_at >= pause {
+            *fetched_at = now;
+            if let Err(error) = self.refresh().await {
+                tracing::warn!(%error, "cannot fetch public keys");
+            }
+        }
+        match self.at_hand(kid) {
+            Some(key) => Ok(key),
+            None if self.is_loaded() => Err(Untrusted::UnknownKey),
+            None => Err(Untrusted::KeysUnavailable),
+        }
+    }
+
+    fn at_hand(&self, kid: Option<&str>) -> Option<Arc<Key>> {
+        let keys = self.keys.load_full()?;
+        match kid {
+            Some(kid) => keys.get(kid).cloned(),
+            None if keys.len() == 1 => keys.values().next().cloned(),
+            None => None,
+        }
+    }
+}
+
+async fn fetch(http: &reqwest::Client, url: &str) -> Result<String, reqwest::Error> {
+    http.get(url).timeout(FETCH_LIMIT).send().await?.error_for_status()?.text().await
+}
+
+/// The keys we can verify with; the algorithm is the key's, never the token's choice.
+fn usable(jwk: &Jwk) -> Option<(String, Arc<Key>)> {
+    let algorithm = match &jwk.algorithm {
+        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
+        AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => Algorithm::ES256,
+        AlgorithmParameters::RSA(_) => match jwk.common.key_algorithm {
+            None | Some(KeyAlgorithm::RS256) => Algorithm::RS256,
+            Some(KeyAlgorithm::RS384) => Algorithm::RS384,
+            Some(KeyAlgorithm::RS512) => Algorithm::RS512,
+            Some(KeyAlgorithm::PS256) => Algorithm::PS256,
+            Some(_) => return None,
+        },
+        _ => return None,
+    };
+    let decoding = DecodingKey::from_jwk(jwk).ok()?;
+    let kid = jwk.common.key_id.clone().unwrap_or_default();
+    Some((kid, Arc::new(Key { algorithm, decoding })))
+}

@@ -1,0 +1,167 @@
+//! The user token: who the caller is, in the words of the identity provider.
+//!
+//! In development (`DEV_IDENTITY_KEY` set) the service is its own identity provider: tokens signed
+//! with that key are taken, and `POST /v1/dev/login` of the queue service hands them out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::keys::SigningKey;
+use super::{KeySource, PublicKeys, Untrusted, check_times, verified};
+use crate::clock::Clock;
+
+const DEVELOPMENT_TTL: Duration = Duration::from_secs(24 * 3600);
+const MAX_USER_BYTES: usize = 255;
+
+/// Settings of who is believed about users.
+#[derive(Clone, Debug, clap::Args)]
+pub struct UserTokenConfig {
+    /// JWK set of the identity provider: http(s) URL or file.
+    #[arg(long, env = "USER_JWKS")]
+    pub user_jwks: Option<String>,
+    /// Expected `iss` of user tokens; unset = not checked.
+    #[arg(long, env = "USER_ISSUER")]
+    pub user_issuer: Option<String>,
+    /// Expected `aud` of user tokens; unset = not checked.
+    #[arg(long, env = "USER_AUDIENCE")]
+    pub user_audience: Option<String>,
+    /// Ed25519 private key (PKCS#8 PEM file). Set = development: its user tokens are accepted,
+    /// development login is on, weak secrets are allowed.
+    #[arg(long, env = "DEV_IDENTITY_KEY")]
+    pub dev_identity_key: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+struct UserClaims {
+    sub: Option<String>,
+    exp: Option<i64>,
+    nbf: Option<i64>,
+    iss: Option<String>,
+    aud: Option<Audience>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Audience {
+    fn has(&self, expected: &str) -> bool {
+        match self {
+            Self::One(one) => one == expected,
+            Self::Many(many) => many.iter().any(|one| one == expected),
+        }
+    }
+}
+
+/// Verifies user tokens, and in development makes them.
+pub struct UserTokens {
+    provider: Option<Arc<PublicKeys>>,
+    development: Option<Development>,
+    issuer: Option<String>,
+    audience: Option<String>,
+    clock: Clock,
+}
+
+struct Development {
+    key: SigningKey,
+    keys: PublicKeys,
+}
+
+impl UserTokens {
+    /// As configured; refuses a configuration under which nobody could be known.
+    pub async fn new(config: &UserTokenConfig, http: reqwest::Client, clock: Clock) -> Result<Self, String> {
+        let development = match &config.dev_identity_key {
+            None => None,
+            Some(path) => {
+                let key =
+                    SigningKey::from_file(path).map_err(|error| format!("DEV_IDENTITY_KEY: {error}"))?;
+                let source = KeySource::Fixed(json!({ "keys": [key.jwk()] }));
+                let keys = PublicKeys::new(source, http.clone(), clock.clone());
+                keys.refresh().await?;
+                Some(Development { key, keys })
+            }
+        };
+        let provider = config
+            .user_jwks
+            .as_deref()
+            .map(|source| Arc::new(PublicKeys::new(KeySource::parse(source), http, clock.clone())));
+        if provider.is_none() && development.is_none() {
+            return Err("neither USER_JWKS nor DEV_IDENTITY_KEY is set: no user could be known".to_owned());
+        }
+        let (issuer, audience) = (config.user_issuer.clone(), config.user_audience.clone());
+        Ok(Self { provider, development, issuer, audience, clock })
+    }
+
+    /// Whether development is on.
+    pub fn is_development(&self) -> bool {
+        self.development.is_some()
+    }
+
+    /// The identity provider's keys, where there are any to keep fresh.
+    pub fn provider(&self) -> Option<&Arc<PublicKeys>> {
+        self.provider.as_ref()
+    }
+
+    /// The user that a genuine, unexpired token names.
+    pub async fn verify(&self, token: &str) -> Result<String, Untrusted> {
+        let claims = self.signed_claims(token).await?;
+        let user =
+            claims.sub.filter(|sub| (1..=MAX_USER_BYTES).contains(&sub.len())).ok_or(Untrusted::Malformed)?;
+        check_times(claims.exp.ok_or(Untrusted::Malformed)?, claims.nbf, self.clock.unix_seconds())?;
+        if self.issuer.as_ref().is_some_and(|issuer| claims.iss.as_ref() != Some(issuer)) {
+            return Err(Untrusted::WrongAudience);
+        }
+        let audience = claims.aud.as_ref();
+        if self.audience.as_ref().is_some_and(|expected| !audience.is_some_and(|aud| aud.has(expected))) {
+            return Err(Untrusted::WrongAudience);
+        }
+        Ok(user)
+    }
+
+    async fn signed_claims(&self, token: &str) -> Result<UserClaims, Untrusted> {
+        if super::entry::claims_to_be(token) {
+            return Err(Untrusted::Malformed);
+        }
+        if let Some(development) = &self.development {
+            let claims = verified(token, None, &development.keys).await;
+            if claims.is_ok() || self.provider.is_none() {
+                return claims;
+            }
+        }
+        match &self.provider {
+            Some(keys) => verified(token, None, keys).await,
+            None => Err(Untrusted::UnknownKey),
+        }
+    }
+
+    /// A user token of development, or `None` outside it.
+    pub fn development_login(&self, user: &str) -> Option<Result<String, String>> {
+        #[derive(Serialize)]
+        struct Claims<'a> {
+            sub: &'a str,
+            iat: i64,
+            exp: i64,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            iss: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            aud: Option<&'a str>,
+        }
+        let development = self.development.as_ref()?;
+        let iat = self.clock.unix_seconds();
+        let claims = Claims {
+            sub: user,
+            iat,
+            exp: iat + DEVELOPMENT_TTL.as_secs().cast_signed(),
+            iss: self.issuer.as_deref(),
+            aud: self.audience.as_deref(),
+        };
+        Some(development.key.sign("JWT", &claims))
+    }
+}
