@@ -1,1 +1,134 @@
+//! The queue service: a line in front of a sale.
+//!
+//! ```text
+//!   caller ── app (routes) ── rooms (one per queue and replica)
+//!                               │
+//!            ┌──────────────────┼──────────────┐
+//!            ▼                  ▼              ▼
+//!        admission ─────────▶ line ────────▶ queues        entry (tokens, revocations)
+//!            └──────────────────┴── keys, redis, prelude.lua ──────────┘
+//! ```
+//!
+//! Redis holds the truth; a replica holds nothing that another could not take over. Every change
+//! is one Lua script on one hash slot ([`keys`]), on the time of Redis. Each feature's `mod.rs`
+//! has its picture, its invariants and who keeps them.
 
+mod admission;
+mod app;
+mod caller;
+mod config;
+mod entry;
+mod keys;
+mod line;
+mod metrics;
+mod queues;
+mod redis;
+mod refusals;
+mod rooms;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use shared::clock::Clock;
+use shared::health::Readiness;
+use shared::lifecycle::Lifecycle;
+use shared::limits::Limits;
+use shared::tokens::user::UserTokens;
+use shared::{health, serve, telemetry, tokens};
+
+pub use config::{Command, Config};
+
+use crate::app::{App, Parts};
+
+/// Where a started service listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    pub public: SocketAddr,
+    pub ops: SocketAddr,
+}
+
+/// Checks the settings, reads the keys, binds both listeners and serves until `lifecycle` stops.
+/// Redis may be away: the service is then live, not ready, and goes on when it returns.
+pub async fn start(config: Config, clock: Clock, lifecycle: &Lifecycle) -> anyhow::Result<Addresses> {
+    tokens::install_crypto();
+    telemetry::install_metrics().map_err(|error| anyhow!(error))?;
+    let app = build(&config, &clock, lifecycle).await?;
+    let readiness = Readiness::new(lifecycle.soft().clone()).with("redis", {
+        let queues = app.queues.clone();
+        move || {
+            let queues = queues.clone();
+            async move { queues.reachable().await.map_err(|error| error.to_string()) }
+        }
+    });
+    let (public_routes, ops_routes, _) = app::routes();
+    let ops_routes = ops_routes.with_state(app.clone()).merge(health::router(readiness));
+    let public = serve::bind(&config.queue_addr).await.map_err(|error| anyhow!("QUEUE_ADDR: {error}"))?;
+    let ops =
+        serve::bind(&config.queue_ops_addr).await.map_err(|error| anyhow!("QUEUE_OPS_ADDR: {error}"))?;
+    let addresses = Addresses { public: public.address(), ops: ops.address() };
+    spawn_loops(&app, lifecycle);
+    let public_routes =
+        serve::public(public_routes.with_state(app.clone()), &config.serve, app.limits.clone());
+    public.serve("public", public_routes, &config.serve, lifecycle);
+    ops.serve("ops", serve::ops(ops_routes, &config.serve), &config.serve, lifecycle);
+    tracing::info!(public = %addresses.public, ops = %addresses.ops, "queue-service serves");
+    Ok(addresses)
+}
+
+/// Reads what the settings name and fits the parts together, without touching the network.
+async fn build(config: &Config, clock: &Clock, lifecycle: &Lifecycle) -> anyhow::Result<App> {
+    config.check().map_err(|error| anyhow!(error))?;
+    let http = reqwest::Client::builder().build().context("the HTTP client cannot be made")?;
+    let redis = redis::Redis::new(&config.redis_url, config.redis_lanes).map_err(|error| anyhow!(error))?;
+    let keyspace = keys::Keyspace::new(&config.redis_key_prefix);
+    let queues = queues::Queues::new(redis.clone(), keyspace, clock.clone());
+    let rooms = rooms::Rooms::new(queues.clone(), redis.clone(), clock.clone(), lifecycle.clone());
+    let path = config.entry_signing_keys.as_deref().context("ENTRY_SIGNING_KEYS is not set")?;
+    let entry_tokens = entry::EntryTokens::load(path, config.entry_issuer.clone(), clock.clone())
+        .map_err(|error| anyhow!("ENTRY_SIGNING_KEYS: {error}"))?;
+    let path = config.queue_token_keys.as_deref().context("QUEUE_TOKEN_KEYS is not set")?;
+    let queue_tokens =
+        line::token::QueueTokens::load(path).map_err(|error| anyhow!("QUEUE_TOKEN_KEYS: {error}"))?;
+    let users = UserTokens::new(&config.users, http, clock.clone()).await.map_err(|error| anyhow!(error))?;
+    Ok(App::from(Parts {
+        queues,
+        rooms,
+        redis,
+        entry_tokens,
+        queue_tokens,
+        users,
+        limits: Arc::new(Limits::new(&config.limits)),
+        secrets: config.secrets.clone(),
+        clock: clock.clone(),
+        lifecycle: lifecycle.clone(),
+    }))
+}
+
+fn spawn_loops(app: &App, lifecycle: &Lifecycle) {
+    lifecycle.spawn_loop("rooms", app.rooms.clone().listen());
+    lifecycle.spawn_loop("metrics upkeep", telemetry::upkeep());
+    if let Some(provider) = app.users.provider() {
+        lifecycle.spawn_loop("identity keys", provider.clone().keep_fresh());
+    }
+    let limits = app.limits.clone();
+    lifecycle.spawn_loop("rate limits", async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            limits.forget_quiet();
+        }
+    });
+}
+
+/// Checks everything that `start` would refuse, without serving.
+pub async fn check(config: &Config) -> anyhow::Result<()> {
+    tokens::install_crypto();
+    build(config, &Clock::system(), &Lifecycle::new()).await.map(|_| ())
+}
+
+/// The OpenAPI document.
+pub fn openapi() -> serde_json::Value {
+    let (_, _, document) = app::routes();
+    document.to_json()
+}

@@ -57,6 +57,10 @@ impl RawBody {
                 "The Content-Type must be application/json.",
             ));
         }
+        if self.bytes.trim_ascii_start().starts_with(b"[") && !is_broken(&self.bytes) {
+            // serde would take an array for an object, member by member.
+            return Err(Problem::invalid_field("body", "must be an object"));
+        }
         let mut reader = serde_json::Deserializer::from_slice(&self.bytes);
         let parsed: Result<T, _> = serde_path_to_error::deserialize(&mut reader);
         let parsed = parsed.map_err(|error| shape_problem(&self.bytes, &error))?;
@@ -77,6 +81,10 @@ fn shape_problem(bytes: &[u8], error: &serde_path_to_error::Error<serde_json::Er
     let message = error.inner().to_string();
     let message = message.split(" at line ").next().unwrap_or_default().to_owned();
     Problem::invalid_field(&field, message)
+}
+
+fn is_broken(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_err()
 }
 
 fn not_json(error: &serde_json::Error) -> Problem {
@@ -186,6 +194,8 @@ mod tests {
         assert_eq!(refusal(""), "invalid_json");
         assert_eq!(refusal(r#"{"amount":1} x"#), "invalid_json");
         assert_eq!(refusal(r#"{"amount":"1","#), "invalid_json");
+        assert_eq!(refusal("[1"), "invalid_json");
+        assert_eq!(refusal("[1]"), "invalid_request");
         assert_eq!(refusal("{}"), "invalid_request");
         assert_eq!(refusal(r#"{"amount":1.5}"#), "invalid_request");
         assert_eq!(refusal(r#"{"amount":9223372036854775808}"#), "invalid_request");

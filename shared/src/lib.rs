@@ -11,11 +11,12 @@
 //! | [`tokens`] | user tokens and entry tokens: sign, verify, key sets and their rotation |
 //! | [`serve`] | listeners, the layer stack, graceful drain |
 //! | [`extract`], [`page`], [`api`] | request parts that refuse in problem+json; lists; routes with their OpenAPI text |
-//! | [`health`], [`lifecycle`], [`telemetry`] | readiness, start and stop, logs and metrics |
+//! | [`boot`], [`health`], [`lifecycle`], [`telemetry`] | readiness, start and stop, logs and metrics |
 //! | [`limits`], [`secrets`] | rate limits, the secrets of the ops listener |
 //! | [`coalesce`] | batching by arrival |
 
 pub mod api;
+pub mod boot;
 pub mod clock;
 pub mod coalesce;
 pub mod extract;

@@ -67,6 +67,17 @@ impl Lifecycle {
         });
     }
 
+    /// Runs an endless loop until the soft stop; its end before that stops the process.
+    pub fn spawn_loop(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let soft = self.soft.clone();
+        self.spawn_vital(name, async move {
+            tokio::select! {
+                () = task => {}
+                () = soft.cancelled() => {}
+            }
+        });
+    }
+
     /// Runs a task that may end at any time; the stop waits for it within the grace.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let hard = self.hard.clone();

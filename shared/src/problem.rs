@@ -119,6 +119,12 @@ impl Problem {
         self
     }
 
+    /// The same occurrence under another code, where a route names its refusal more closely.
+    pub fn renamed(mut self, code: &'static Code) -> Self {
+        self.code = code;
+        self
+    }
+
     /// Which refusal this is.
     pub fn code(&self) -> &'static Code {
         self.code

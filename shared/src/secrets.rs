@@ -13,10 +13,16 @@ const DEVELOPMENT_PREFIX: &str = "dev-";
 #[derive(Clone, Debug, clap::Args)]
 pub struct SecretsConfig {
     /// Secret that opens /admin on the ops listener.
-    #[arg(long, env = "ADMIN_TOKEN", hide_env_values = true)]
+    #[arg(long, env = "ADMIN_TOKEN", default_value = "", hide_default_value = true, hide_env_values = true)]
     pub admin_token: SecretString,
     /// Secret that opens /internal on the ops listener; the two services share it.
-    #[arg(long, env = "SERVICE_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "SERVICE_TOKEN",
+        default_value = "",
+        hide_default_value = true,
+        hide_env_values = true
+    )]
     pub service_token: SecretString,
 }
 

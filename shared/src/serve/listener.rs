@@ -24,9 +24,9 @@ const MAX_HEADER_BYTES: usize = 32 * 1024;
 
 /// What one connection too many is told, without reading its request.
 const OVERLOADED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-content-type: application/problem+json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 177\r\n\r\n\
+content-type: application/problem+json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 164\r\n\r\n\
 {\"type\":\"urn:problem:overloaded\",\"title\":\"The service is at its limit\",\"status\":503,\
-\"detail\":\"Too many connections are open.\",\"code\":\"overloaded\",\"request_id\":null}            ";
+\"detail\":\"Too many connections are open.\",\"code\":\"overloaded\",\"request_id\":null}";
 
 /// A bound listener, not yet serving.
 pub struct Bound {

@@ -1,0 +1,64 @@
+//! The streams of revocations, one a queue, read as one feed.
+
+use std::collections::BTreeMap;
+
+use redis::streams::StreamRangeReply;
+use serde::Serialize;
+
+use crate::queues::{QueueId, Queues};
+use crate::redis::{Redis, StoreError};
+
+/// A token that opens nothing any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Revocation {
+    pub queue: String,
+    pub jti: String,
+    /// When the token would have ended by itself, in seconds since 1970.
+    pub exp: i64,
+}
+
+/// How far a reader has come, per queue: the id of the last stream entry it has seen.
+pub type FeedCursor = BTreeMap<String, String>;
+
+/// Up to `limit` revocations after `cursor`, oldest first, each with the cursor behind it.
+///
+/// A stream's ids begin with the millisecond of Redis, which orders the streams among each other.
+pub async fn revocations(
+    redis: &Redis,
+    queues: &Queues,
+    ids: &[QueueId],
+    cursor: &FeedCursor,
+    limit: usize,
+    now: i64,
+) -> Result<(Vec<Revocation>, FeedCursor), StoreError> {
+    let mut pipeline = redis::pipe();
+    for id in ids {
+        let after = cursor.get(id.as_str()).map_or_else(|| "-".to_owned(), |seen| format!("({seen}"));
+        pipeline.xrange_count(queues.keys(id).revoked(), after, "+", limit);
+    }
+    let replies: Vec<StreamRangeReply> =
+        if ids.is_empty() { Vec::new() } else { redis.query(&pipeline).await? };
+    let mut entries = Vec::new();
+    for (id, reply) in ids.iter().zip(replies) {
+        for entry in reply.ids {
+            let jti: Option<String> = entry.get("jti");
+            let exp: Option<i64> = entry.get("exp");
+            if let (Some(order), Some(jti), Some(exp)) = (order(&entry.id), jti, exp) {
+                entries.push((order, entry.id, Revocation { queue: id.as_str().to_owned(), jti, exp }));
+            }
+        }
+    }
+    entries.sort_by_key(|(order, ..)| *order);
+    entries.truncate(limit);
+    let mut cursor = cursor.clone();
+    for (_, id, revocation) in &entries {
+        cursor.insert(revocation.queue.clone(), id.clone());
+    }
+    let live = entries.into_iter().map(|(.., revocation)| revocation).filter(|r| r.exp > now);
+    Ok((live.collect(), cursor))
+}
+
+fn order(id: &str) -> Option<(u64, u64)> {
+    let (ms, sequence) = id.split_once('-')?;
+    Some((ms.parse().ok()?, sequence.parse().ok()?))
+}

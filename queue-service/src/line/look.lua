@@ -1,0 +1,28 @@
+-- look.lua: answers polls. A poll is also the sign of life that keeps a place, and the first one
+-- after being let in claims the admission.
+--
+-- ARGV[3..] pairs: user, place ('' = whatever place the user has)
+-- Returns { header, answers }, one answer per pair in order: kind, place, position, jti,
+--   admitted_at, iat, exp. Kinds: scheduled, waiting, active, none (no live place), and the
+--   reasons why a place has ended.
+-- A script because position, sign of life and claim must be of one moment: two polls at once
+--   cannot fix two different entry tokens.
+
+local function look(user, place)
+  local kind, stay = stay_of(user)
+  if kind == 'waiting' and (not place or place == stay) then
+    touch(stay)
+    return waiting_answer(user, stay)
+  end
+  if kind == 'active' and (not place or place == stay.place) then
+    claim(stay)
+    return active_answer(stay)
+  end
+  if not place then return gone_answer(0, 'none') end
+  if not kind and stay and stay.place == place then return gone_answer(place, 'token_expired') end
+  return gone_answer(place, departure(place))
+end
+
+local answers = {}
+for i = 3, #ARGV, 2 do answers[#answers + 1] = look(ARGV[i], tonumber(ARGV[i + 1])) end
+return { header(), answers }

@@ -1,0 +1,212 @@
+//! Standings, waits and the poll economy. No I/O, no clock.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use crate::queues::model::{Pace, QueueState, Rate, Report};
+
+/// An admission that was claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    pub jti: String,
+    /// When the slot was given.
+    pub admitted_at: DateTime<Utc>,
+    /// When it was claimed, in whole seconds since 1970.
+    pub iat: i64,
+    /// When its entry token ends, in whole seconds since 1970.
+    pub exp: i64,
+}
+
+/// Where a person with a live place stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// In line before the opening.
+    Scheduled,
+    /// In line; `position` 1 is next.
+    Waiting { position: u64 },
+    /// Let in.
+    Active(Admission),
+}
+
+/// Why a place has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Expired,
+    Left,
+    Completed,
+    Replaced,
+    QueueClosed,
+}
+
+impl Ended {
+    /// From the word of the scripts.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "token_expired" => Some(Self::Expired),
+            "token_left" => Some(Self::Left),
+            "token_completed" => Some(Self::Completed),
+            "token_replaced" => Some(Self::Replaced),
+            "queue_closed" => Some(Self::QueueClosed),
+            _ => None,
+        }
+    }
+}
+
+/// What one step of a script saw of the whole queue.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    pub now: DateTime<Utc>,
+    pub state: QueueState,
+    pub opens_at: Option<DateTime<Utc>>,
+    pub redirect_url: Option<String>,
+    pub waiting: u64,
+    pub pace: Pace,
+    pub waiting_ttl_ms: u64,
+    pub rate: Option<Rate>,
+}
+
+/// A wait, in seconds, from `min` to `max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Wait {
+    pub min: u64,
+    pub max: u64,
+}
+
+const SHORTEST_POLL_MS: f64 = 1_000.0;
+const LONGEST_POLL_MS: f64 = 30_000.0;
+/// How many polls a second the whole crowd may make together.
+const POLL_BUDGET_PER_SECOND: f64 = 50_000.0;
+const JITTER: f64 = 0.3;
+/// Measured rates scatter; the range says so.
+const SPREAD: f64 = 0.15;
+
+impl Scene {
+    /// The scene of a report, for somebody who is not in it.
+    pub fn at_the_back(report: &Report, now: DateTime<Utc>) -> Self {
+        Self {
+            now,
+            state: report.state,
+            opens_at: report.opens_at,
+            redirect_url: None,
+            waiting: report.waiting,
+            pace: report.pace,
+            waiting_ttl_ms: u64::from(report.settings.waiting_ttl_seconds) * 1000,
+            rate: report.settings.admission,
+        }
+    }
+
+    /// How long the person at `position` will wait, by the admissions measured over one and five
+    /// minutes. Unknown when nobody is being let in, or nobody was.
+    pub fn estimated_wait(&self, position: u64) -> Option<Wait> {
+        if !self.state.admits() {
+            return None;
+        }
+        let (slow, fast) =
+            (self.pace.minute.min(self.pace.five_minutes), self.pace.minute.max(self.pace.five_minutes));
+        if slow <= 0.0 {
+            return None;
+        }
+        // No measured burst makes the line faster than its rate allows.
+        let fastest = self.rate.map_or(f64::INFINITY, per_second);
+        let position = as_f64(position);
+        let min = (position / fast.min(fastest)) * (1.0 - SPREAD);
+        let max = (position / slow.min(fastest)) * (1.0 + SPREAD);
+        Some(Wait { min: as_u64(min.floor()), max: as_u64(max.ceil()) })
+    }
+
+    /// When to poll next, in milliseconds; `random` is in 0..1.
+    ///
+    /// An eighth of the expected wait, between one and thirty seconds, longer when the crowd would
+    /// otherwise poll more than its budget, plus up to 30 % jitter; always below a third of what
+    /// silence costs the place.
+    pub fn poll_after_ms(&self, standing: &Standing, random: f64) -> u64 {
+        let (wanted, silence_ms) = match standing {
+            Standing::Scheduled => {
+                let left = self.opens_at.map_or(TimeDelta::zero(), |at| at - self.now);
+                (as_f64(u64::try_from(left.num_milliseconds()).unwrap_or(0)) / 8.0, 0)
+            }
+            Standing::Waiting { position } => (self.expected_wait_ms(*position) / 8.0, self.waiting_ttl_ms),
+            Standing::Active(admission) => {
+                let left = (admission.exp - admission.iat).max(1).unsigned_abs() * 1000;
+                (as_f64(left) / 8.0, left)
+            }
+        };
+        let crowd = as_f64(self.waiting) / POLL_BUDGET_PER_SECOND * 1000.0;
+        let base = wanted.clamp(SHORTEST_POLL_MS, LONGEST_POLL_MS).max(crowd);
+        let jittered = base * (1.0 + JITTER * random);
+        let ceiling = if silence_ms == 0 { f64::INFINITY } else { as_f64(silence_ms) / 3.0 - 1.0 };
+        as_u64(jittered.min(ceiling))
+    }
+
+    fn expected_wait_ms(&self, position: u64) -> f64 {
+        match (self.estimated_wait(position), self.rate) {
+            (Some(wait), _) => as_f64(wait.max) * 1000.0,
+            (None, Some(rate)) => as_f64(position) / per_second(rate) * 1000.0,
+            (None, None) => as_f64(position) * 10.0,
+        }
+    }
+}
+
+fn per_second(rate: Rate) -> f64 {
+    f64::from(rate.users) / f64::from(rate.every_seconds)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate; exact up to 2^52")]
+fn as_f64(number: u64) -> f64 {
+    number as f64
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; an estimate")]
+fn as_u64(number: f64) -> u64 {
+    number as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scene(minute: f64, five_minutes: f64) -> Scene {
+        Scene {
+            now: DateTime::UNIX_EPOCH,
+            state: QueueState::Open,
+            opens_at: None,
+            redirect_url: None,
+            waiting: 1_000,
+            pace: Pace { minute, five_minutes },
+            waiting_ttl_ms: 120_000,
+            rate: Some(Rate { users: 100, every_seconds: 1 }),
+        }
+    }
+
+    #[test]
+    fn a_wait_is_known_only_from_measured_admissions_of_a_running_queue() {
+        assert_eq!(scene(0.0, 0.0).estimated_wait(10), None);
+        let paused = Scene { state: QueueState::Paused, ..scene(5.0, 5.0) };
+        assert_eq!(paused.estimated_wait(10), None);
+        let wait = scene(10.0, 5.0).estimated_wait(100).unwrap();
+        assert_eq!(wait, Wait { min: 8, max: 23 });
+        // 100 people at 100 per second cannot be let in sooner than in a second.
+        assert_eq!(scene(900.0, 900.0).estimated_wait(1000), Some(Wait { min: 8, max: 12 }));
+    }
+
+    #[test]
+    fn who_is_far_back_polls_rarely_and_nobody_later_than_a_third_of_silence() {
+        let scene = scene(10.0, 10.0);
+        let poll = |position, random| scene.poll_after_ms(&Standing::Waiting { position }, random);
+        assert_eq!(poll(1, 0.0), 1_000);
+        assert!(poll(1_000_000, 0.0) >= 30_000);
+        assert!(poll(1_000_000, 0.999) < 40_000);
+        for ttl in [1_000, 2_000, 120_000] {
+            let scene = Scene { waiting_ttl_ms: ttl, ..scene.clone() };
+            for position in [1, 50, 1_000_000] {
+                assert!(scene.poll_after_ms(&Standing::Waiting { position }, 0.999) < ttl / 3);
+            }
+        }
+    }
+
+    #[test]
+    fn a_million_people_stay_within_the_budget() {
+        let scene = Scene { waiting: 1_000_000, rate: None, waiting_ttl_ms: 0, ..scene(1e9, 1e9) };
+        assert!(scene.poll_after_ms(&Standing::Waiting { position: 1 }, 0.0) >= 20_000);
+    }
+}

@@ -1,0 +1,95 @@
+//! Finds silent people anywhere in line, so that those behind them move up within a second.
+//!
+//! A replica reads the strings of `seen` (four bytes a place, 4 MB for a million people) and looks
+//! for old signs of life in its own memory; only what looks silent is handed to `lapse.lua`, which
+//! judges again. Redis so never scans the line. Every replica sweeps; twice is harmless.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::room::Room;
+use super::store::{self, Extent};
+use crate::keys::{SEEN_CHUNK, SEEN_EPOCH_MS};
+use crate::redis::StoreError;
+
+const PAUSE: Duration = Duration::from_millis(250);
+/// Places handed to one script call.
+const BATCH: usize = 300;
+
+/// Sweeps a room's line until dropped.
+pub async fn run(room: Arc<Room>) {
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        if !room.crowded.load(Ordering::Relaxed) {
+            continue;
+        }
+        if let Err(error) = sweep(&room).await {
+            tracing::debug!(queue = room.id.as_str(), %error, "cannot sweep for silence");
+        }
+    }
+}
+
+/// One pass over the line; how many people lapsed.
+pub async fn sweep(room: &Room) -> Result<u64, StoreError> {
+    let extent = store::extent(&room.redis, &room.keys).await?;
+    let Some((first, last)) = extent.places else { return Ok(0) };
+    let Some(oldest) = oldest_sign_of_life(&extent, room.clock.offset_ms()) else { return Ok(0) };
+    let mut lapsed = 0;
+    for chunk in first / SEEN_CHUNK..=last / SEEN_CHUNK {
+        let bytes = store::seen(&room.redis, &room.keys, chunk).await?;
+        let places = silent_places(&bytes, chunk, first, oldest);
+        for batch in places.chunks(BATCH) {
+            lapsed += store::lapse(&room.redis, &room.keys, room.clock.offset_ms(), batch).await?;
+        }
+    }
+    if lapsed > 0 {
+        room.bell.notify_one();
+    }
+    Ok(lapsed)
+}
+
+/// Signs of life before this are too old, in tenths of seconds; `None` when nothing is.
+fn oldest_sign_of_life(extent: &Extent, offset_ms: i64) -> Option<u32> {
+    let now = extent.now_ms + offset_ms;
+    if extent.waiting_ttl_ms == 0 || extent.opens_at_ms.is_some_and(|at| now < at + extent.waiting_ttl_ms) {
+        return None;
+    }
+    u32::try_from((now - extent.waiting_ttl_ms - SEEN_EPOCH_MS) / 100).ok()
+}
+
+/// Places from `first` on whose sign of life is older than `oldest`; zero is nobody.
+fn silent_places(bytes: &[u8], chunk: u64, first: u64, oldest: u32) -> Vec<u64> {
+    let (words, _) = bytes.as_chunks::<4>();
+    let seen = words.iter().map(|word| u32::from_be_bytes(*word));
+    let places = (chunk * SEEN_CHUNK..).zip(seen);
+    places
+        .filter(|(place, seen)| *place >= first && (1..oldest).contains(seen))
+        .map(|(place, _)| place)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_old_signs_of_life_from_the_first_place_on_are_silent() {
+        let bytes: Vec<u8> = [50u32, 0, 99, 100, 40].iter().flat_map(|seen| seen.to_be_bytes()).collect();
+        assert_eq!(silent_places(&bytes, 0, 1, 100), [2, 4]);
+        assert_eq!(silent_places(&bytes, 2, 0, 100), [131_072, 131_074, 131_076]);
+    }
+
+    #[test]
+    fn nobody_is_silent_before_the_opening_has_lasted_as_long_as_the_ttl() {
+        let extent = |opens_at_ms| Extent {
+            now_ms: SEEN_EPOCH_MS + 60_000,
+            waiting_ttl_ms: 10_000,
+            opens_at_ms,
+            places: Some((1, 1)),
+        };
+        assert_eq!(oldest_sign_of_life(&extent(None), 0), Some(500));
+        assert_eq!(oldest_sign_of_life(&extent(Some(SEEN_EPOCH_MS + 55_000)), 0), None);
+        assert_eq!(oldest_sign_of_life(&extent(Some(SEEN_EPOCH_MS + 50_000)), 0), Some(500));
+    }
+}

@@ -1,0 +1,24 @@
+//! Every metric of this service. Those of HTTP are in `shared::serve`.
+//!
+//! | name | kind | unit | meaning |
+//! |---|---|---|---|
+//! | `queue_admitted_total{queue}` | counter | people | let in by steps of this replica |
+//! | `queue_waiting{queue}` | gauge | people | in line at the last step |
+//! | `queue_active{queue}` | gauge | people | holding a slot at the last step |
+
+use crate::admission::Step;
+
+/// Records a step of admission.
+pub fn step(queue: &str, step: Step) {
+    let labels = [("queue", queue.to_owned())];
+    if step.admitted > 0 {
+        metrics::counter!("queue_admitted_total", &labels).increment(step.admitted);
+    }
+    metrics::gauge!("queue_waiting", &labels).set(as_f64(step.waiting));
+    metrics::gauge!("queue_active", &labels).set(as_f64(step.active));
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge; exact up to 2^52")]
+fn as_f64(number: u64) -> f64 {
+    number as f64
+}

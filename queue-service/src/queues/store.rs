@@ -1,0 +1,134 @@
+//! Keys of settings and numbers.
+
+use std::sync::LazyLock;
+
+use chrono::{DateTime, Utc};
+use redis::Value;
+
+use super::model::{Pace, QueueId, QueueState, Report, Settings, Stop};
+use crate::keys::{Keyspace, QueueKeys};
+use crate::redis::{PreludeArgs, Redis, Script, StoreError};
+
+static PUT: LazyLock<Script> = LazyLock::new(|| Script::without_prelude(include_str!("settings.lua")));
+static STOP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("stop.lua")));
+static REPORT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("report.lua")));
+
+pub async fn exists(redis: &Redis, keys: &QueueKeys) -> Result<bool, StoreError> {
+    let (exists,): (bool,) = redis.query(redis::pipe().exists(keys.settings())).await?;
+    Ok(exists)
+}
+
+pub async fn ids(redis: &Redis, keyspace: &Keyspace) -> Result<Vec<QueueId>, StoreError> {
+    let (ids,): (Vec<String>,) = redis.query(redis::pipe().smembers(keyspace.queues())).await?;
+    let mut ids: Vec<_> = ids.iter().filter_map(|id| QueueId::parse(id)).collect();
+    ids.sort();
+    Ok(ids)
+}
+
+/// The id is listed before the settings exist: a listed id without settings is no queue yet, but
+/// settings without a listed id would be a queue that no replica serves.
+pub async fn put(
+    redis: &Redis,
+    keyspace: &Keyspace,
+    id: &QueueId,
+    settings: &Settings,
+) -> Result<bool, StoreError> {
+    redis.query::<()>(redis::pipe().sadd(keyspace.queues(), id.as_str()).ignore()).await?;
+    let fields: Vec<String> =
+        fields(settings)?.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
+    redis.run_plain(&PUT, keyspace.queue(id.as_str()).settings(), &fields).await
+}
+
+/// The settings in the units of the scripts; empty = null.
+fn fields(settings: &Settings) -> Result<Vec<(&'static str, String)>, StoreError> {
+    fn or_empty(value: Option<impl ToString>) -> String {
+        value.map(|value| value.to_string()).unwrap_or_default()
+    }
+    let ms = |seconds: u32| (u64::from(seconds) * 1000).to_string();
+    let moment = |at: Option<DateTime<Utc>>| or_empty(at.map(|at| at.timestamp_millis()));
+    let json =
+        serde_json::to_string(settings).map_err(|error| StoreError::Failed(error.to_string().into()))?;
+    let lifetime = settings.entry_max_lifetime_seconds.unwrap_or(settings.entry_ttl_seconds);
+    Ok(vec![
+        ("users", or_empty(settings.admission.map(|rate| rate.users))),
+        ("every_ms", settings.admission.map(|rate| ms(rate.every_seconds)).unwrap_or_default()),
+        ("max_active", or_empty(settings.max_active)),
+        ("entry_ttl_s", settings.entry_ttl_seconds.to_string()),
+        ("max_life_s", lifetime.to_string()),
+        ("claim_ms", ms(settings.claim_window_seconds)),
+        ("wait_ms", ms(settings.waiting_ttl_seconds)),
+        ("rejoin", settings.rejoin.word().to_owned()),
+        ("instant", u8::from(settings.instant_admission).to_string()),
+        ("opens_at", moment(settings.opens_at)),
+        ("closes_at", moment(settings.closes_at)),
+        ("redirect_url", settings.redirect_url.clone().unwrap_or_default()),
+        ("json", json),
+    ])
+}
+
+pub async fn stop(
+    redis: &Redis,
+    keys: &QueueKeys,
+    offset_ms: i64,
+    stop: Option<Stop>,
+) -> Result<(), StoreError> {
+    let word = stop.map(Stop::word).unwrap_or_default().to_owned();
+    let _done: i64 = redis.run(&STOP, keys, PreludeArgs { offset_ms }, &[word]).await?;
+    Ok(())
+}
+
+pub async fn ping(redis: &Redis) -> Result<(), StoreError> {
+    redis.query::<()>(redis::pipe().cmd("PING").ignore()).await
+}
+
+pub async fn report(redis: &Redis, keys: &QueueKeys, offset_ms: i64) -> Result<Report, StoreError> {
+    type Row = (String, Vec<i64>, String);
+    let values: Vec<Value> = redis.run(&REPORT, keys, PreludeArgs { offset_ms }, &[]).await?;
+    let (state, numbers, json): Row = split(&values)?;
+    let garbled = || StoreError::Failed("a report has an unknown shape".into());
+    let [
+        opens_at,
+        waiting,
+        scheduled,
+        active,
+        admitted,
+        expired,
+        left,
+        completed,
+        replaced,
+        closed,
+        minute,
+        five,
+        cap_room,
+        has_cap,
+    ] = numbers.try_into().map_err(|_| garbled())?;
+    let natural = |number: i64| u64::try_from(number).unwrap_or_default();
+    Ok(Report {
+        state: QueueState::parse(&state).ok_or_else(garbled)?,
+        opens_at: (opens_at >= 0).then(|| DateTime::from_timestamp_millis(opens_at)).flatten(),
+        waiting: natural(waiting),
+        scheduled: natural(scheduled),
+        active: natural(active),
+        admitted_total: natural(admitted),
+        expired_total: natural(expired),
+        left_total: natural(left),
+        completed_total: natural(completed),
+        replaced_total: natural(replaced),
+        closed_total: natural(closed),
+        pace: Pace::from_milli(minute, five),
+        cap_room: (has_cap == 1).then_some(cap_room),
+        settings: serde_json::from_str(&json).map_err(|_| garbled())?,
+    })
+}
+
+fn split(values: &[Value]) -> Result<(String, Vec<i64>, String), StoreError> {
+    let [state, numbers @ .., json] = values else {
+        return Err(StoreError::Failed("a report is empty".into()));
+    };
+    let numbers = numbers.iter().map(redis::from_redis_value_ref).collect::<Result<_, _>>();
+    Ok((
+        redis::from_redis_value_ref(state).map_err(redis::RedisError::from)?,
+        numbers.map_err(redis::RedisError::from)?,
+        redis::from_redis_value_ref(json).map_err(redis::RedisError::from)?,
+    ))
+}
