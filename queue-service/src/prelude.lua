@@ -74,6 +74,12 @@ local function window_room()
   return users - (counted('windowed') - total_at(WINDOW, now - every_ms - 1))
 end
 
+-- How long until the window has room again, ms; only asked when it has none.
+local function until_window_room()
+  local oldest = redis.call('ZRANGEBYSCORE', WINDOW, int(now - every_ms), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  return oldest[2] and math.max(tonumber(oldest[2]) + every_ms + 1 - now, 1) or 1
+end
+
 -- What has ended and is not collected yet does not count.
 local function active_now() return redis.call('ZCOUNT', ACTIVE, int(now), '+inf') end
 
@@ -236,7 +242,7 @@ end
 -- Answers ----------------------------------------------------------------------------------------
 
 local function rate(span)
-  local since = math.max(now - span, counted('line_since'))
+  local since = math.max(now - span, counted('line_since'), opens_at or 0)
   local elapsed = math.max(now - since, 1000)
   return math.floor((counted('admitted') - total_at(PACE, since)) * 1000000 / elapsed)
 end

@@ -34,6 +34,8 @@ pub struct Lifecycle {
     soft: CancellationToken,
     hard: CancellationToken,
     tasks: TaskTracker,
+    /// Not waited for: they end when nothing needs them any more.
+    supports: TaskTracker,
     failed: Arc<AtomicBool>,
 }
 
@@ -55,16 +57,26 @@ impl Lifecycle {
 
     /// Runs a task that should live until the soft stop; its early end stops the process.
     pub fn spawn_vital(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let this = self.clone();
-        self.spawn(async move {
-            let outcome = std::panic::AssertUnwindSafe(task).catch_unwind().await;
-            if !this.soft.is_cancelled() {
-                let how = if outcome.is_err() { "panicked" } else { "ended" };
-                tracing::error!(task = name, "a background task {how}; stopping the process");
-                this.failed.store(true, Ordering::SeqCst);
-                this.soft.cancel();
-            }
-        });
+        self.tasks.spawn(self.clone().guarded(name, task));
+    }
+
+    /// Runs a vital task that requests under way need: it lives until the hard stop, which comes
+    /// when they are answered.
+    pub fn spawn_support(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.supports.spawn(self.clone().guarded(name, task));
+    }
+
+    async fn guarded(self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let outcome = tokio::select! {
+            outcome = std::panic::AssertUnwindSafe(task).catch_unwind() => outcome,
+            () = self.hard.cancelled() => return,
+        };
+        if !self.soft.is_cancelled() {
+            let how = if outcome.is_err() { "panicked" } else { "ended" };
+            tracing::error!(task = name, "a background task {how}; stopping the process");
+            self.failed.store(true, Ordering::SeqCst);
+            self.soft.cancel();
+        }
     }
 
     /// Runs an endless loop until the soft stop; its end before that stops the process.
@@ -102,7 +114,9 @@ impl Lifecycle {
             tracing::warn!(tasks = self.tasks.len(), "the grace is over; dropping what is left");
         }
         self.hard.cancel();
+        self.supports.close();
         self.tasks.wait().await;
+        self.supports.wait().await;
     }
 
     /// Lives until a signal or a failure, then stops.
@@ -139,6 +153,13 @@ mod tests {
         lifecycle.spawn_vital("doomed", async { panic!("on purpose") });
         let code = lifecycle.run(LifecycleConfig { shutdown_grace_seconds: 1 }).await;
         assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::FAILURE));
+    }
+
+    #[tokio::test]
+    async fn a_support_does_not_hold_up_the_stop() {
+        let lifecycle = Lifecycle::new();
+        lifecycle.spawn_support("batches", std::future::pending());
+        lifecycle.drain(Duration::from_secs(3600)).await;
     }
 
     #[tokio::test]

@@ -67,6 +67,7 @@ fn pause_after(step: Step) -> Duration {
     match step {
         Step { more: true, .. } => Duration::ZERO,
         Step { waiting: 0, active: 0, .. } => IDLE_PAUSE,
+        Step { rate_frees_in: Some(wait), .. } => wait.min(PAUSE),
         _ => PAUSE,
     }
 }

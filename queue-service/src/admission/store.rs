@@ -1,6 +1,7 @@
 //! Keys of admission.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use crate::keys::QueueKeys;
 use crate::redis::{PreludeArgs, Redis, Script, StoreError};
@@ -16,6 +17,8 @@ pub struct Step {
     pub more: bool,
     pub waiting: u64,
     pub active: u64,
+    /// When the rate has room again for those in line; `None` when it is not what they wait for.
+    pub rate_frees_in: Option<Duration>,
 }
 
 pub async fn step(
@@ -25,9 +28,10 @@ pub async fn step(
     forced: Option<u64>,
 ) -> Result<Step, StoreError> {
     let forced = forced.map(|users| users.to_string()).unwrap_or_default();
-    let (admitted, more, waiting, active) =
+    let (admitted, more, waiting, active, pause): (u64, bool, u64, u64, i64) =
         redis.run(&TICK, keys, PreludeArgs { offset_ms }, &[forced]).await?;
-    Ok(Step { admitted, more, waiting, active })
+    let rate_frees_in = u64::try_from(pause).ok().map(Duration::from_millis);
+    Ok(Step { admitted, more, waiting, active, rate_frees_in })
 }
 
 pub async fn complete(

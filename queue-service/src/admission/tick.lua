@@ -2,7 +2,8 @@
 --
 -- ARGV[3] '' = as the rate and the cap allow; a number = let up to that many in, also while
 --         paused and outside the rate, inside the cap
--- Returns { admitted, more, waiting, active }; more = 1 when another step would do something now.
+-- Returns { admitted, more, waiting, active, pause }; more = 1 when another step would do something
+--   now; pause = ms until the rate has room for those in line, -1 when it is not what they wait for.
 -- A script because counting and admitting must be one step, whichever replica calls it and
 --   however often. Every loop is bounded; what is left waits for the next step.
 
@@ -55,4 +56,6 @@ admitted(let_in, not forced)
 
 local line = redis.call('ZCARD', WAITING)
 local more = #ended == BATCH or (line > 0 and ((cut and let_in == room) or looked_at >= LOOKED_AT))
-return { let_in, more and 1 or 0, line, active_now() }
+local pause = -1
+if line > 0 and open and users and window_room() < 1 then pause = until_window_room() end
+return { let_in, more and 1 or 0, line, active_now(), pause }

@@ -70,7 +70,7 @@ impl Status {
             admitted_at: None,
             entry_token: None,
             entry_expires_at: None,
-            redirect_url: scene.redirect_url.clone(),
+            redirect_url: None,
         };
         match &stay.standing {
             Standing::Scheduled => {
@@ -85,6 +85,7 @@ impl Status {
                 let token =
                     app.entry_tokens.sign(&room.id, &stay.user, admission).map_err(Problem::internal)?;
                 status.status = "active";
+                status.redirect_url.clone_from(&scene.redirect_url);
                 status.admitted_at = Some(admission.admitted_at);
                 status.entry_token = Some(token);
                 status.entry_expires_at = DateTime::from_timestamp(admission.exp, 0);

@@ -82,8 +82,8 @@ impl Room {
             let (redis, keys, clock) = context.clone();
             async move { store::look(&redis, &keys, clock.offset_ms(), &looks).await }
         });
-        lifecycle.spawn_vital("joins", run_joins);
-        lifecycle.spawn_vital("polls", run_looks);
+        lifecycle.spawn_support("joins", run_joins);
+        lifecycle.spawn_support("polls", run_looks);
         let (bell, crowded) = (Notify::new(), AtomicBool::new(true));
         Arc::new(Self { id, keys, clock, redis, bell, crowded, joins, looks })
     }
