@@ -23,6 +23,8 @@ mod line;
 mod metrics;
 mod queues;
 mod redis;
+#[cfg(test)]
+mod reference;
 mod refusals;
 mod rooms;
 

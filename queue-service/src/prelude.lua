@@ -3,7 +3,8 @@
 -- KEYS, the same nine for every script, all in one hash slot (see keys.rs for types and members):
 --   1 settings  2 counters  3 waiting  4 active  5 admissions  6 jtis  7 window  8 pace  9 revoked
 --   and, built from their common stem, `seen:<n>` and `departed:<n>`.
--- ARGV[1] offset added to the time of Redis, ms (zero in production; tests move it)
+-- ARGV[1] offset added to the time of Redis, ms (zero in production; tests move it); or `@` and a
+--         moment, ms since 1970, that is taken instead (the reference model alone does that)
 -- ARGV[2] nonce, hex: makes the jti of an admission unknown to anybody before it is signed
 -- Returns an error NOQUEUE when the queue has no settings; else defines the local words below.
 -- A script because each step must see and change the line, the slots and the limits at once.
@@ -29,7 +30,8 @@ local function int(number) return string.format('%.0f', number) end
 
 -- Time is that of Redis and never goes back: a step of the clock must not refill the rate.
 local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[1])
+local now = tonumber(string.match(ARGV[1], '^@(%d+)$'))
+if not now then now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[1]) end
 local latest = tonumber(redis.call('HGET', COUNTERS, 'clock')) or 0
 if now < latest then now = latest elseif now > latest then redis.call('HSET', COUNTERS, 'clock', int(now)) end
 

@@ -16,6 +16,7 @@ use redis::{
     AsyncConnectionConfig, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, RedisResult,
     ScriptInvocation,
 };
+use shared::clock::Clock;
 use tokio::sync::Mutex;
 
 use crate::keys::QueueKeys;
@@ -97,14 +98,14 @@ impl Redis {
         &self,
         script: &Script,
         keys: &QueueKeys,
-        prelude: PreludeArgs,
+        when: When,
         args: &[String],
     ) -> Result<T, StoreError> {
         let mut invocation = script.0.prepare_invoke();
         for key in keys.for_scripts() {
             invocation.key(key);
         }
-        invocation.arg(prelude.offset_ms).arg(nonce());
+        invocation.arg(when.arg()).arg(nonce());
         for arg in args {
             invocation.arg(arg);
         }
@@ -179,11 +180,29 @@ impl Question<'_> {
     }
 }
 
-/// What the prelude takes from the caller.
+/// The moment at which a script acts.
 #[derive(Clone, Copy, Debug)]
-pub struct PreludeArgs {
-    /// Added to the time of Redis, ms.
-    pub offset_ms: i64,
+pub enum When {
+    /// The time of Redis, plus so many milliseconds.
+    Now { offset_ms: i64 },
+    /// A moment of the reference model's own, ms since 1970.
+    #[cfg(test)]
+    At(i64),
+}
+
+impl When {
+    /// The time of Redis, as far as this clock is moved.
+    pub fn now(clock: &Clock) -> Self {
+        Self::Now { offset_ms: clock.offset_ms() }
+    }
+
+    fn arg(self) -> String {
+        match self {
+            Self::Now { offset_ms } => offset_ms.to_string(),
+            #[cfg(test)]
+            Self::At(moment) => format!("@{moment}"),
+        }
+    }
 }
 
 /// Sixteen random bytes in hex.

@@ -16,7 +16,7 @@
 //! many does nothing. What a call cannot do within its bounds is left for the next.
 
 pub mod http;
-mod store;
+pub(crate) mod store;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,7 +26,7 @@ pub use store::Step;
 
 use crate::line::Room;
 use crate::metrics;
-use crate::redis::StoreError;
+use crate::redis::{StoreError, When};
 
 /// Between steps while anybody waits or is active.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -74,7 +74,7 @@ fn pause_after(step: Step) -> Duration {
 
 /// One step as the limits allow.
 pub async fn step(room: &Room) -> Result<Step, StoreError> {
-    let step = store::step(&room.redis, &room.keys, room.clock.offset_ms(), None).await?;
+    let step = store::step(&room.redis, &room.keys, When::now(&room.clock), None).await?;
     room.crowded.store(step.waiting > 0, Ordering::Relaxed);
     metrics::step(room.id.as_str(), step);
     Ok(step)
@@ -85,7 +85,7 @@ pub async fn force(room: &Room, users: u32) -> Result<u64, StoreError> {
     let mut admitted = 0;
     loop {
         let left = u64::from(users) - admitted;
-        let step = store::step(&room.redis, &room.keys, room.clock.offset_ms(), Some(left)).await?;
+        let step = store::step(&room.redis, &room.keys, When::now(&room.clock), Some(left)).await?;
         admitted += step.admitted;
         if !step.more || admitted >= u64::from(users) {
             return Ok(admitted);
@@ -97,7 +97,7 @@ pub async fn force(room: &Room, users: u32) -> Result<u64, StoreError> {
 pub async fn complete(room: &Room, jtis: &[String]) -> Result<u64, StoreError> {
     let mut released = 0;
     for batch in jtis.chunks(500) {
-        released += store::complete(&room.redis, &room.keys, room.clock.offset_ms(), batch).await?;
+        released += store::complete(&room.redis, &room.keys, When::now(&room.clock), batch).await?;
     }
     if released > 0 {
         room.bell.notify_one();

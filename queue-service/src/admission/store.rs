@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::keys::QueueKeys;
-use crate::redis::{PreludeArgs, Redis, Script, StoreError};
+use crate::redis::{Redis, Script, StoreError, When};
 
 static TICK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("tick.lua")));
 static COMPLETE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("complete.lua")));
@@ -24,12 +24,12 @@ pub struct Step {
 pub async fn step(
     redis: &Redis,
     keys: &QueueKeys,
-    offset_ms: i64,
+    when: When,
     forced: Option<u64>,
 ) -> Result<Step, StoreError> {
     let forced = forced.map(|users| users.to_string()).unwrap_or_default();
     let (admitted, more, waiting, active, pause): (u64, bool, u64, u64, i64) =
-        redis.run(&TICK, keys, PreludeArgs { offset_ms }, &[forced]).await?;
+        redis.run(&TICK, keys, when, &[forced]).await?;
     let rate_frees_in = u64::try_from(pause).ok().map(Duration::from_millis);
     Ok(Step { admitted, more, waiting, active, rate_frees_in })
 }
@@ -37,8 +37,8 @@ pub async fn step(
 pub async fn complete(
     redis: &Redis,
     keys: &QueueKeys,
-    offset_ms: i64,
+    when: When,
     jtis: &[String],
 ) -> Result<u64, StoreError> {
-    redis.run(&COMPLETE, keys, PreludeArgs { offset_ms }, jtis).await
+    redis.run(&COMPLETE, keys, when, jtis).await
 }

@@ -26,7 +26,7 @@ pub mod http;
 pub mod model;
 mod room;
 mod silence;
-mod store;
+pub(crate) mod store;
 pub mod token;
 
 pub use model::{Ended, Standing};

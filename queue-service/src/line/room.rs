@@ -12,7 +12,7 @@ use super::model::{Ended, Scene, Standing};
 use super::store::{self, Look, Seen, Verdict};
 use crate::keys::QueueKeys;
 use crate::queues::QueueId;
-use crate::redis::{Redis, StoreError};
+use crate::redis::{Redis, StoreError, When};
 
 /// Requests in one script call; keeps a call around a millisecond.
 const BATCH: usize = 256;
@@ -75,12 +75,12 @@ impl Room {
         let context = (redis.clone(), keys.clone(), clock.clone());
         let (joins, run_joins) = Coalescer::new(BATCH, BACKLOG, move |users: Vec<String>| {
             let (redis, keys, clock) = context.clone();
-            async move { store::join(&redis, &keys, clock.offset_ms(), &users).await }
+            async move { store::join(&redis, &keys, When::now(&clock), &users).await }
         });
         let context = (redis.clone(), keys.clone(), clock.clone());
         let (looks, run_looks) = Coalescer::new(BATCH, BACKLOG, move |looks: Vec<Look>| {
             let (redis, keys, clock) = context.clone();
-            async move { store::look(&redis, &keys, clock.offset_ms(), &looks).await }
+            async move { store::look(&redis, &keys, When::now(&clock), &looks).await }
         });
         lifecycle.spawn_support("joins", run_joins);
         lifecycle.spawn_support("polls", run_looks);
@@ -111,7 +111,7 @@ impl Room {
     /// Ends a stay. Leaving twice is leaving once.
     pub async fn leave(&self, user: &str, place: Option<u64>) -> Result<(), StoreError> {
         let look = Look { user: user.to_owned(), place };
-        if store::leave(&self.redis, &self.keys, self.clock.offset_ms(), &look).await? {
+        if store::leave(&self.redis, &self.keys, When::now(&self.clock), &look).await? {
             self.bell.notify_one();
         }
         Ok(())

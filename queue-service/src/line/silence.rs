@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::room::Room;
 use super::store::{self, Extent};
 use crate::keys::{SEEN_CHUNK, SEEN_EPOCH_MS};
-use crate::redis::StoreError;
+use crate::redis::{StoreError, When};
 
 const PAUSE: Duration = Duration::from_millis(250);
 /// Places handed to one script call.
@@ -40,7 +40,7 @@ pub async fn sweep(room: &Room) -> Result<u64, StoreError> {
         let bytes = store::seen(&room.redis, &room.keys, chunk).await?;
         let places = silent_places(&bytes, chunk, first, oldest);
         for batch in places.chunks(BATCH) {
-            lapsed += store::lapse(&room.redis, &room.keys, room.clock.offset_ms(), batch).await?;
+            lapsed += store::lapse(&room.redis, &room.keys, When::now(&room.clock), batch).await?;
         }
     }
     if lapsed > 0 {

@@ -8,7 +8,7 @@ use redis::Value;
 use super::model::{Admission, Ended, Scene, Standing};
 use crate::keys::{QueueKeys, SEEN_CHUNK};
 use crate::queues::model::{Pace, QueueState, Rate};
-use crate::redis::{PreludeArgs, Redis, Script, StoreError};
+use crate::redis::{Redis, Script, StoreError, When};
 
 static JOIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("join.lua")));
 static LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("look.lua")));
@@ -48,37 +48,32 @@ pub enum Verdict {
 pub async fn join(
     redis: &Redis,
     keys: &QueueKeys,
-    offset_ms: i64,
+    when: When,
     users: &[String],
 ) -> Result<Vec<Seen>, StoreError> {
-    answers(redis.run(&JOIN, keys, PreludeArgs { offset_ms }, users).await?)
+    answers(redis.run(&JOIN, keys, when, users).await?)
 }
 
 pub async fn look(
     redis: &Redis,
     keys: &QueueKeys,
-    offset_ms: i64,
+    when: When,
     looks: &[Look],
 ) -> Result<Vec<Seen>, StoreError> {
     let args: Vec<String> = looks.iter().flat_map(|look| [look.user.clone(), or_empty(look.place)]).collect();
-    answers(redis.run(&LOOK, keys, PreludeArgs { offset_ms }, &args).await?)
+    answers(redis.run(&LOOK, keys, when, &args).await?)
 }
 
 /// Ends a stay; false when there was none.
-pub async fn leave(redis: &Redis, keys: &QueueKeys, offset_ms: i64, look: &Look) -> Result<bool, StoreError> {
+pub async fn leave(redis: &Redis, keys: &QueueKeys, when: When, look: &Look) -> Result<bool, StoreError> {
     let args = [look.user.clone(), or_empty(look.place)];
-    redis.run(&LEAVE, keys, PreludeArgs { offset_ms }, &args).await
+    redis.run(&LEAVE, keys, when, &args).await
 }
 
 /// Takes those of `places` out of line that are silent; how many were.
-pub async fn lapse(
-    redis: &Redis,
-    keys: &QueueKeys,
-    offset_ms: i64,
-    places: &[u64],
-) -> Result<u64, StoreError> {
+pub async fn lapse(redis: &Redis, keys: &QueueKeys, when: When, places: &[u64]) -> Result<u64, StoreError> {
     let args: Vec<String> = places.iter().map(u64::to_string).collect();
-    redis.run(&LAPSE, keys, PreludeArgs { offset_ms }, &args).await
+    redis.run(&LAPSE, keys, when, &args).await
 }
 
 /// What a sweep for silence needs to know about the line.

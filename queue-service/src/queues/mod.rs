@@ -17,14 +17,14 @@
 
 pub mod http;
 pub mod model;
-mod store;
+pub(crate) mod store;
 
 use std::sync::Arc;
 
 use shared::clock::Clock;
 
 use crate::keys::{Keyspace, QueueKeys};
-use crate::redis::{Redis, StoreError};
+use crate::redis::{Redis, StoreError, When};
 pub use model::{QueueId, Report, Settings, Stop};
 
 /// The queues of one Redis.
@@ -62,12 +62,12 @@ impl Queues {
 
     /// Pauses, drains, closes or (with `None`) resumes a queue.
     pub async fn stop(&self, id: &QueueId, stop: Option<Stop>) -> Result<(), StoreError> {
-        store::stop(&self.redis, &self.keys(id), self.clock.offset_ms(), stop).await
+        store::stop(&self.redis, &self.keys(id), When::now(&self.clock), stop).await
     }
 
     /// The numbers of a queue at this moment.
     pub async fn report(&self, id: &QueueId) -> Result<Arc<Report>, StoreError> {
-        store::report(&self.redis, &self.keys(id), self.clock.offset_ms()).await.map(Arc::new)
+        store::report(&self.redis, &self.keys(id), When::now(&self.clock)).await.map(Arc::new)
     }
 
     /// Whether Redis answers.

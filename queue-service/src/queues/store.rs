@@ -7,7 +7,7 @@ use redis::Value;
 
 use super::model::{Pace, QueueId, QueueState, Report, Settings, Stop};
 use crate::keys::{Keyspace, QueueKeys};
-use crate::redis::{PreludeArgs, Redis, Script, StoreError};
+use crate::redis::{Redis, Script, StoreError, When};
 
 static PUT: LazyLock<Script> = LazyLock::new(|| Script::without_prelude(include_str!("settings.lua")));
 static STOP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("stop.lua")));
@@ -66,14 +66,9 @@ fn fields(settings: &Settings) -> Result<Vec<(&'static str, String)>, StoreError
     ])
 }
 
-pub async fn stop(
-    redis: &Redis,
-    keys: &QueueKeys,
-    offset_ms: i64,
-    stop: Option<Stop>,
-) -> Result<(), StoreError> {
+pub async fn stop(redis: &Redis, keys: &QueueKeys, when: When, stop: Option<Stop>) -> Result<(), StoreError> {
     let word = stop.map(Stop::word).unwrap_or_default().to_owned();
-    let _done: i64 = redis.run(&STOP, keys, PreludeArgs { offset_ms }, &[word]).await?;
+    let _done: i64 = redis.run(&STOP, keys, when, &[word]).await?;
     Ok(())
 }
 
@@ -81,9 +76,9 @@ pub async fn ping(redis: &Redis) -> Result<(), StoreError> {
     redis.query::<()>(redis::pipe().cmd("PING").ignore()).await
 }
 
-pub async fn report(redis: &Redis, keys: &QueueKeys, offset_ms: i64) -> Result<Report, StoreError> {
+pub async fn report(redis: &Redis, keys: &QueueKeys, when: When) -> Result<Report, StoreError> {
     type Row = (String, Vec<i64>, String);
-    let values: Vec<Value> = redis.run(&REPORT, keys, PreludeArgs { offset_ms }, &[]).await?;
+    let values: Vec<Value> = redis.run(&REPORT, keys, when, &[]).await?;
     let (state, numbers, json): Row = split(&values)?;
     let garbled = || StoreError::Failed("a report has an unknown shape".into());
     let [

@@ -1,0 +1,224 @@
+//! The reference model of a queue, and random traces that hold the scripts against it.
+//!
+//! [`model`] says in plain Rust, without a store and without a thought for speed, what a queue does.
+//! The test below makes random traces of joins, polls, departures, lapses, completions, steps,
+//! changes of settings, stops and jumps of time, does each on a real Redis and on the model, and
+//! compares every answer and, now and then, the whole state. After each trace it checks the limits
+//! from the admissions alone: never more than m in any n seconds, never more than N at once, in order.
+//!
+//! `REFERENCE_STEPS` and `REFERENCE_SEED` choose how long and which traces; a failure names its seed.
+
+mod model;
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+
+use self::model::Model;
+use crate::admission::store as admission;
+use crate::keys::{Keyspace, QueueKeys};
+use crate::line::store::{self as line, Look};
+use crate::queues::model::{QueueId, Rate, Rejoin, Settings, Stop};
+use crate::queues::store as queues;
+use crate::redis::{Redis, When};
+
+const STEPS_PER_TRACE: u32 = 500;
+const USERS: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
+
+/// One queue on a real Redis beside its model.
+struct Pair {
+    redis: Redis,
+    keyspace: Keyspace,
+    id: QueueId,
+    keys: QueueKeys,
+    model: Model,
+    random: StdRng,
+}
+
+impl Pair {
+    async fn new(redis: Redis, seed: u64) -> Self {
+        let keyspace = Keyspace::new(format!("reference-{}:", uuid()));
+        let id = QueueId::parse("main").unwrap();
+        let keys = keyspace.queue(id.as_str());
+        let mut random = StdRng::seed_from_u64(seed);
+        let settings = settings(&mut random);
+        queues::put(&redis, &keyspace, &id, &settings).await.unwrap();
+        Self { redis, keyspace, id, keys, model: Model::new(settings), random }
+    }
+
+    fn when(&self) -> When {
+        When::At(self.model.now())
+    }
+
+    /// One random operation on both; answers are compared where they are given.
+    async fn step(&mut self) {
+        match self.random.random_range(0..100) {
+            0..22 => self.join().await,
+            22..45 => self.look().await,
+            45..70 => self.tick(None).await,
+            70..73 => self.tick(Some(self.random.clone().random_range(1..4))).await,
+            73..77 => self.leave().await,
+            77..84 => self.complete().await,
+            84..87 => self.put().await,
+            87..90 => self.stop().await,
+            90..92 => self.lapse().await,
+            92..94 => self.compare().await,
+            _ => self.pass_time(),
+        }
+        if self.random.random_ratio(1, 2) {
+            let ms = self.random.random_range(0..400);
+            self.model.advance(ms);
+        }
+    }
+
+    fn user(&mut self) -> String {
+        (*USERS.choose(&mut self.random).unwrap()).to_owned()
+    }
+
+    async fn join(&mut self) {
+        let users: Vec<String> = (0..self.random.random_range(1..4)).map(|_| self.user()).collect();
+        let seen = line::join(&self.redis, &self.keys, self.when(), &users).await.unwrap();
+        for (user, seen) in users.iter().zip(&seen) {
+            let said = self.model.join(user);
+            self.model.agree(user, &said, &seen.verdict);
+        }
+        let scene = &seen[0].scene;
+        assert_eq!((scene.now.timestamp_millis(), scene.waiting), (self.model.now(), self.model.waiting()));
+    }
+
+    async fn look(&mut self) {
+        let user = self.user();
+        let place = match self.random.random_range(0..3) {
+            0 => None,
+            1 => self.model.latest_place(&user),
+            _ => Some(self.random.random_range(1..self.model.places() + 2)),
+        };
+        let look = Look { user: user.clone(), place };
+        let seen = line::look(&self.redis, &self.keys, self.when(), &[look]).await.unwrap();
+        let said = self.model.look(&user, place);
+        self.model.agree(&user, &said, &seen[0].verdict);
+    }
+
+    async fn leave(&mut self) {
+        let user = self.user();
+        let place = self.random.random_bool(0.5).then(|| self.model.latest_place(&user)).flatten();
+        let look = Look { user: user.clone(), place };
+        let left = line::leave(&self.redis, &self.keys, self.when(), &look).await.unwrap();
+        assert_eq!(left, self.model.leave(&user, place));
+    }
+
+    async fn tick(&mut self, forced: Option<u64>) {
+        let step = admission::step(&self.redis, &self.keys, self.when(), forced).await.unwrap();
+        let admitted = self.model.tick(forced);
+        assert_eq!((step.admitted, step.active), (admitted, self.model.active()));
+        assert!(!step.more, "nothing is left in lines this short");
+    }
+
+    async fn complete(&mut self) {
+        let jtis: Vec<String> = (0..2).filter_map(|_| self.model.some_jti(&mut self.random)).collect();
+        let released = admission::complete(&self.redis, &self.keys, self.when(), &jtis).await.unwrap();
+        assert_eq!(released, self.model.complete(&jtis));
+    }
+
+    async fn put(&mut self) {
+        let settings = settings(&mut self.random);
+        queues::put(&self.redis, &self.keyspace, &self.id, &settings).await.unwrap();
+        self.model.put(settings);
+    }
+
+    async fn stop(&mut self) {
+        let stop = *[None, None, Some(Stop::Paused), Some(Stop::Draining), Some(Stop::Closed)]
+            .choose(&mut self.random)
+            .unwrap();
+        queues::stop(&self.redis, &self.keys, self.when(), stop).await.unwrap();
+        self.model.stop(stop);
+    }
+
+    async fn lapse(&mut self) {
+        let places: Vec<u64> = (1..=self.model.places()).collect();
+        let lapsed = line::lapse(&self.redis, &self.keys, self.when(), &places).await.unwrap();
+        assert_eq!(lapsed, self.model.lapse());
+    }
+
+    async fn compare(&mut self) {
+        let report = queues::report(&self.redis, &self.keys, self.when()).await.unwrap();
+        self.model.compare(&report);
+    }
+
+    /// Long enough for something to end; sometimes past the memory of departures.
+    fn pass_time(&mut self) {
+        let ms = match self.random.random_range(0..20) {
+            0 => self.random.random_range(1_000_000..3_000_000),
+            1..8 => self.random.random_range(4_000..12_000),
+            _ => self.random.random_range(900..3_000),
+        };
+        self.model.advance(ms);
+    }
+}
+
+/// Small numbers, so that every limit is met often.
+fn settings(random: &mut StdRng) -> Settings {
+    let entry_ttl_seconds = random.random_range(2..6);
+    let renewal = random.random_bool(0.3).then(|| entry_ttl_seconds + random.random_range(0..6));
+    let users = random.random_range(1..4);
+    let every_seconds = random.random_range(1..3);
+    let settings = Settings {
+        admission: random.random_bool(0.7).then_some(Rate { users, every_seconds }),
+        max_active: random.random_bool(0.7).then(|| random.random_range(0..4)),
+        entry_ttl_seconds,
+        entry_max_lifetime_seconds: renewal,
+        claim_window_seconds: random.random_range(1..4),
+        waiting_ttl_seconds: random.random_range(0..7),
+        rejoin: *[Rejoin::Keep, Rejoin::Keep, Rejoin::Requeue, Rejoin::Reject].choose(random).unwrap(),
+        instant_admission: random.random_bool(0.5),
+        opens_at: random
+            .random_bool(0.1)
+            .then(|| model::beginning() + chrono::TimeDelta::seconds(random.random_range(0..60))),
+        ..Settings::default()
+    };
+    settings.checked().unwrap()
+}
+
+fn uuid() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().map_or(default, |text| text.parse().unwrap())
+}
+
+/// Reads from the environment, so that `scripts/test` and a longer run share the test.
+fn redis() -> Redis {
+    let url = std::env::var("TEST_REDIS_URL").expect("TEST_REDIS_URL is not set: run scripts/test");
+    Redis::new(&url, 1).unwrap()
+}
+
+/// Names the trace when the test fails in it.
+struct TellSeed(u64);
+
+impl Drop for TellSeed {
+    #[expect(clippy::print_stderr, reason = "the failing test's own words")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("REFERENCE_SEED={}", self.0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_scripts_do_what_the_model_says() {
+    let steps = number("REFERENCE_STEPS", 200_000);
+    let seed = number("REFERENCE_SEED", rand::random::<u32>().into());
+    let redis = redis();
+    for trace in 0..steps.div_ceil(STEPS_PER_TRACE.into()) {
+        let seed = seed + trace;
+        let _told = TellSeed(seed);
+        let mut pair = Pair::new(redis.clone(), seed).await;
+        for _ in 0..STEPS_PER_TRACE {
+            pair.step().await;
+        }
+        pair.compare().await;
+        pair.model.check_limits();
+        pair.redis.query::<()>(redis::pipe().del(&pair.keys.for_scripts()[..]).ignore()).await.unwrap();
+    }
+}

@@ -1,0 +1,463 @@
+//! What a queue does, in plain words. Times are milliseconds since 1970.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use rand::rngs::StdRng;
+use rand::seq::IteratorRandom as _;
+
+use crate::line::model::{Ended, Standing};
+use crate::line::store::Verdict;
+use crate::queues::model::{QueueState, Rejoin, Report, Settings, Stop};
+
+/// Silence is judged that much later, for a poll on its way.
+const GRACE_MS: i64 = 300;
+/// Departures are remembered by spans of this length, the present one and two older.
+const DEPARTED_MS: i64 = 600_000;
+/// A slot is counted that long beyond its token.
+const LEEWAY_MS: i64 = 2_000;
+
+#[derive(Clone, Debug)]
+struct InLine {
+    user: String,
+    seen: i64,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    place: u64,
+    jti: Option<String>,
+    admitted_at: i64,
+    /// `iat` and `exp`, in seconds, once claimed.
+    claimed: Option<(i64, i64)>,
+    lease_end: i64,
+}
+
+/// One admission, for the check of the limits at the end.
+#[derive(Clone, Copy, Debug)]
+struct Admitted {
+    at: i64,
+    place: u64,
+    in_window: bool,
+}
+
+/// What the model says to a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    Scheduled { place: u64, fresh: bool },
+    Waiting { place: u64, position: u64, fresh: bool },
+    Active { place: u64, fresh: bool },
+    Ended(Ended),
+    NoPlace,
+    AlreadyInQueue,
+    Draining,
+}
+
+#[derive(Default)]
+struct Totals {
+    admitted: u64,
+    expired: u64,
+    left: u64,
+    completed: u64,
+    replaced: u64,
+    closed: u64,
+}
+
+/// The model.
+pub struct Model {
+    now: i64,
+    settings: Settings,
+    stop: Option<Stop>,
+    places: u64,
+    line: BTreeMap<u64, InLine>,
+    slots: BTreeMap<String, Slot>,
+    departed: BTreeMap<u64, (Ended, i64)>,
+    closed_through: u64,
+    admissions: Vec<Admitted>,
+    totals: Totals,
+    latest: BTreeMap<String, u64>,
+}
+
+/// When every trace begins.
+pub fn beginning() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+}
+
+impl Model {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            now: beginning().timestamp_millis(),
+            settings,
+            stop: None,
+            places: 0,
+            line: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            departed: BTreeMap::new(),
+            closed_through: 0,
+            admissions: Vec::new(),
+            totals: Totals::default(),
+            latest: BTreeMap::new(),
+        }
+    }
+
+    pub fn now(&self) -> i64 {
+        self.now
+    }
+
+    pub fn advance(&mut self, ms: i64) {
+        self.now += ms;
+    }
+
+    pub fn places(&self) -> u64 {
+        self.places
+    }
+
+    /// The last place the user was given.
+    pub fn latest_place(&self, user: &str) -> Option<u64> {
+        self.latest.get(user).copied()
+    }
+
+    /// A jti in use, now and then one that never was.
+    pub fn some_jti(&self, random: &mut StdRng) -> Option<String> {
+        let known = self.slots.values().filter_map(|slot| slot.jti.clone());
+        known.chain(["unknown".to_owned()]).choose(random)
+    }
+
+    fn opened(&self) -> bool {
+        self.settings.opens_at.is_none_or(|at| self.now >= at.timestamp_millis())
+    }
+
+    fn state(&self) -> QueueState {
+        match self.stop {
+            Some(Stop::Closed) => QueueState::Closed,
+            Some(Stop::Draining) => QueueState::Draining,
+            Some(Stop::Paused) => QueueState::Paused,
+            None if !self.opened() => QueueState::Scheduled,
+            None => QueueState::Open,
+        }
+    }
+
+    /// People in line, as the queue shows them: nobody before the opening.
+    pub fn waiting(&self) -> u64 {
+        if self.opened() { self.line.len() as u64 } else { 0 }
+    }
+
+    pub fn active(&self) -> u64 {
+        self.slots.values().filter(|slot| slot.lease_end >= self.now).count() as u64
+    }
+
+    fn window_room(&self) -> u64 {
+        let Some(rate) = self.settings.admission else { return u64::MAX };
+        let since = self.now - i64::from(rate.every_seconds) * 1000;
+        let used = self.admissions.iter().filter(|a| a.in_window && a.at >= since).count() as u64;
+        u64::from(rate.users).saturating_sub(used)
+    }
+
+    fn cap_room(&self) -> u64 {
+        let Some(cap) = self.settings.max_active else { return u64::MAX };
+        u64::from(cap).saturating_sub(self.active())
+    }
+
+    fn silent(&self, seen: i64) -> bool {
+        let ttl = i64::from(self.settings.waiting_ttl_seconds) * 1000;
+        let opened_at = self.settings.opens_at.map_or(i64::MIN, |at| at.timestamp_millis());
+        ttl > 0 && self.opened() && self.now > seen.max(opened_at) + ttl + GRACE_MS
+    }
+
+    fn depart(&mut self, place: u64, reason: Ended) {
+        self.departed.insert(place, (reason, self.now));
+        let total = match reason {
+            Ended::Expired => &mut self.totals.expired,
+            Ended::Left => &mut self.totals.left,
+            Ended::Completed => &mut self.totals.completed,
+            Ended::Replaced => &mut self.totals.replaced,
+            Ended::QueueClosed => &mut self.totals.closed,
+        };
+        *total += 1;
+    }
+
+    fn departure(&self, place: u64) -> Ended {
+        match self.departed.get(&place) {
+            Some((reason, at)) if self.now / DEPARTED_MS - at / DEPARTED_MS <= 2 => *reason,
+            _ if place <= self.closed_through => Ended::QueueClosed,
+            _ => Ended::Expired,
+        }
+    }
+
+    fn close_line(&mut self) {
+        if !self.line.is_empty() {
+            self.closed_through = self.places;
+            self.totals.closed += self.line.len() as u64;
+            self.line.clear();
+        }
+    }
+
+    fn place_in_line(&self, user: &str) -> Option<u64> {
+        self.line.iter().find(|(_, person)| person.user == user).map(|(place, _)| *place)
+    }
+
+    /// Puts away what has ended; the place in line that is left.
+    fn live_place(&mut self, user: &str) -> Option<u64> {
+        let place = self.place_in_line(user)?;
+        let reason = if self.state() == QueueState::Closed {
+            Ended::QueueClosed
+        } else if self.silent(self.line[&place].seen) {
+            Ended::Expired
+        } else {
+            return Some(place);
+        };
+        self.line.remove(&place);
+        self.depart(place, reason);
+        None
+    }
+
+    fn live_slot(&self, user: &str) -> Option<&Slot> {
+        let claim_ms = i64::from(self.settings.claim_window_seconds) * 1000;
+        self.slots.get(user).filter(|slot| match slot.claimed {
+            Some((_, exp)) => self.now < exp * 1000,
+            None => self.now <= slot.admitted_at + claim_ms,
+        })
+    }
+
+    fn end_slot(&mut self, user: &str, reason: Ended) {
+        if let Some(slot) = self.slots.remove(user) {
+            self.depart(slot.place, reason);
+        }
+    }
+
+    fn admit(&mut self, user: &str, place: u64, in_window: bool) {
+        self.end_slot(user, Ended::Expired);
+        let lease_end = self.now + i64::from(self.settings.claim_window_seconds) * 1000;
+        let slot = Slot { place, jti: None, admitted_at: self.now, claimed: None, lease_end };
+        self.slots.insert(user.to_owned(), slot);
+        self.admissions.push(Admitted { at: self.now, place, in_window });
+        self.totals.admitted += 1;
+    }
+
+    fn claim(&mut self, user: &str) {
+        let second = self.now.div_euclid(1000);
+        let ttl = i64::from(self.settings.entry_ttl_seconds);
+        let lifetime = self.settings.entry_max_lifetime_seconds.map_or(ttl, i64::from);
+        let slot = self.slots.get_mut(user).unwrap();
+        let claimed = match slot.claimed {
+            None => (second, second + ttl),
+            Some((iat, exp)) if lifetime > ttl => (iat, exp.max((second + ttl).min(iat + lifetime))),
+            Some(_) => return,
+        };
+        if slot.claimed != Some(claimed) {
+            slot.claimed = Some(claimed);
+            slot.lease_end = claimed.1 * 1000 + LEEWAY_MS;
+        }
+    }
+
+    fn stand_in_line(&mut self, place: u64, fresh: bool) -> Said {
+        let (now, opened) = (self.now, self.opened());
+        self.line.get_mut(&place).unwrap().seen = tenths(now);
+        if !opened {
+            return Said::Scheduled { place, fresh };
+        }
+        let position = self.line.range(..place).count() as u64 + 1;
+        Said::Waiting { place, position, fresh }
+    }
+
+    pub fn join(&mut self, user: &str) -> Said {
+        let in_line = self.live_place(user);
+        let active = self.live_slot(user).map(|slot| slot.place);
+        let has = in_line.or(active);
+        match (self.settings.rejoin, has) {
+            (Rejoin::Reject, Some(_)) => return Said::AlreadyInQueue,
+            (Rejoin::Keep, Some(place)) if in_line.is_some() => return self.stand_in_line(place, false),
+            (Rejoin::Keep, Some(place)) => {
+                self.claim(user);
+                return Said::Active { place, fresh: false };
+            }
+            _ => {}
+        }
+        match self.state() {
+            QueueState::Closed => return Said::Ended(Ended::QueueClosed),
+            QueueState::Draining => return Said::Draining,
+            _ => {}
+        }
+        if let Some(place) = in_line {
+            self.line.remove(&place);
+            self.depart(place, Ended::Replaced);
+        } else if active.is_some() {
+            self.end_slot(user, Ended::Replaced);
+        }
+        self.new_stay(user)
+    }
+
+    fn new_stay(&mut self, user: &str) -> Said {
+        self.places += 1;
+        let place = self.places;
+        self.latest.insert(user.to_owned(), place);
+        let free =
+            self.settings.instant_admission && self.state() == QueueState::Open && self.line.is_empty();
+        if free && self.window_room() > 0 && self.cap_room() > 0 {
+            self.admit(user, place, true);
+            self.claim(user);
+            return Said::Active { place, fresh: true };
+        }
+        self.line.insert(place, InLine { user: user.to_owned(), seen: 0 });
+        self.stand_in_line(place, true)
+    }
+
+    pub fn look(&mut self, user: &str, place: Option<u64>) -> Said {
+        let is_meant = |found: u64| place.is_none_or(|place| place == found);
+        let in_line = self.live_place(user);
+        if let Some(found) = in_line.filter(|found| is_meant(*found)) {
+            return self.stand_in_line(found, false);
+        }
+        let active = self.live_slot(user).map(|slot| slot.place);
+        if let Some(found) = active.filter(|found| in_line.is_none() && is_meant(*found)) {
+            self.claim(user);
+            return Said::Active { place: found, fresh: false };
+        }
+        match place {
+            None => Said::NoPlace,
+            Some(place) if self.slots.get(user).is_some_and(|slot| slot.place == place) => {
+                Said::Ended(Ended::Expired)
+            }
+            Some(place) => Said::Ended(self.departure(place)),
+        }
+    }
+
+    pub fn leave(&mut self, user: &str, place: Option<u64>) -> bool {
+        let is_meant = |found: u64| place.is_none_or(|place| place == found);
+        if let Some(found) = self.live_place(user) {
+            if is_meant(found) {
+                self.line.remove(&found);
+                self.depart(found, Ended::Left);
+            }
+            return is_meant(found);
+        }
+        let active = self.live_slot(user).is_some_and(|slot| is_meant(slot.place));
+        if active {
+            self.end_slot(user, Ended::Left);
+        }
+        active
+    }
+
+    pub fn tick(&mut self, forced: Option<u64>) -> u64 {
+        let over: Vec<String> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.lease_end < self.now)
+            .map(|(user, _)| user.clone())
+            .collect();
+        for user in &over {
+            self.end_slot(user, Ended::Expired);
+        }
+        if self.state() == QueueState::Closed {
+            self.close_line();
+        }
+        let admits = matches!(self.state(), QueueState::Open | QueueState::Draining);
+        let room = match forced {
+            _ if !self.opened() || self.state() == QueueState::Closed => 0,
+            Some(users) => users.min(self.cap_room()),
+            None if admits => self.window_room().min(self.cap_room()),
+            None => 0,
+        };
+        let mut admitted = 0;
+        while admitted < room
+            && let Some((place, person)) = self.line.pop_first()
+        {
+            if self.silent(person.seen) {
+                self.depart(place, Ended::Expired);
+            } else {
+                self.admit(&person.user, place, forced.is_none());
+                admitted += 1;
+            }
+        }
+        admitted
+    }
+
+    pub fn complete(&mut self, jtis: &[String]) -> u64 {
+        let mut released = 0;
+        for jti in jtis {
+            let slot = self.slots.iter().find(|(_, slot)| slot.jti.as_ref() == Some(jti));
+            if let Some(user) = slot.map(|(user, _)| user.clone()) {
+                self.end_slot(&user, Ended::Completed);
+                released += 1;
+            }
+        }
+        released
+    }
+
+    pub fn lapse(&mut self) -> u64 {
+        let silent: Vec<u64> = self
+            .line
+            .iter()
+            .filter(|(_, person)| self.silent(person.seen))
+            .map(|(place, _)| *place)
+            .collect();
+        for place in &silent {
+            self.line.remove(place);
+            self.depart(*place, Ended::Expired);
+        }
+        silent.len() as u64
+    }
+
+    pub fn put(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    pub fn stop(&mut self, stop: Option<Stop>) {
+        if self.state() == QueueState::Closed {
+            self.close_line();
+        }
+        self.stop = stop;
+    }
+
+    /// Compares what was said to `user`; learns the jti of an admission when it is first told, and
+    /// from then on insists on it.
+    pub fn agree(&mut self, user: &str, said: &Said, verdict: &Verdict) {
+        let heard = match verdict {
+            Verdict::Stands { place, standing: Standing::Scheduled, fresh } => {
+                Said::Scheduled { place: *place, fresh: *fresh }
+            }
+            Verdict::Stands { place, standing: Standing::Waiting { position }, fresh } => {
+                Said::Waiting { place: *place, position: *position, fresh: *fresh }
+            }
+            Verdict::Stands { place, standing: Standing::Active(admission), fresh } => {
+                let slot = self.slots.get_mut(user).expect("the model has the slot too");
+                let jti = slot.jti.get_or_insert_with(|| admission.jti.clone());
+                assert_eq!(*jti, admission.jti, "an admission has one jti");
+                assert_eq!(slot.admitted_at, admission.admitted_at.timestamp_millis());
+                assert_eq!(slot.claimed, Some((admission.iat, admission.exp)));
+                Said::Active { place: *place, fresh: *fresh }
+            }
+            Verdict::Ended(ended) => Said::Ended(*ended),
+            Verdict::NoPlace => Said::NoPlace,
+            Verdict::AlreadyInQueue => Said::AlreadyInQueue,
+            Verdict::Draining => Said::Draining,
+        };
+        assert_eq!(heard, *said, "{user} at {}", self.now);
+    }
+
+    /// The whole of the numbers.
+    pub fn compare(&self, report: &Report) {
+        let in_line = self.line.len() as u64;
+        assert_eq!(report.state, self.state());
+        assert_eq!(report.waiting + report.scheduled, in_line);
+        assert_eq!(report.waiting, self.waiting());
+        assert_eq!(report.active, self.active());
+        let totals = &self.totals;
+        assert_eq!(
+            (report.admitted_total, report.expired_total, report.left_total, report.completed_total),
+            (totals.admitted, totals.expired, totals.left, totals.completed)
+        );
+        assert_eq!((report.replaced_total, report.closed_total), (totals.replaced, totals.closed));
+    }
+
+    /// What can be said of the admissions alone: each place at most once, and in order.
+    pub fn check_limits(&self) {
+        let in_order = self.admissions.windows(2).all(|pair| pair[0].place < pair[1].place);
+        assert!(in_order, "{:?}", self.admissions);
+    }
+}
+
+/// Signs of life are kept in tenths of seconds, rounded up.
+fn tenths(now: i64) -> i64 {
+    now.div_euclid(100) * 100 + if now.rem_euclid(100) > 0 { 100 } else { 0 }
+}
