@@ -63,9 +63,10 @@ impl Pair {
             87..90 => self.stop().await,
             90..92 => self.lapse().await,
             92..94 => self.compare().await,
+            94..97 => self.model.go_to_an_edge(&mut self.random),
             _ => self.pass_time(),
         }
-        if self.random.random_ratio(1, 2) {
+        if self.random.random_ratio(1, 3) {
             let ms = self.random.random_range(0..400);
             self.model.advance(ms);
         }

@@ -108,6 +108,22 @@ impl Model {
         self.now += ms;
     }
 
+    /// Goes to a moment at which something ends, or to the millisecond before or after it.
+    pub fn go_to_an_edge(&mut self, random: &mut StdRng) {
+        let every_ms = self.settings.admission.map_or(0, |rate| i64::from(rate.every_seconds) * 1000);
+        let ttl_ms = i64::from(self.settings.waiting_ttl_seconds) * 1000;
+        let ends = self
+            .slots
+            .values()
+            .flat_map(|slot| [slot.lease_end, slot.claimed.map_or(0, |(_, exp)| exp * 1000)]);
+        let frees = self.admissions.iter().map(|admitted| admitted.at + every_ms);
+        let lapses = self.line.values().map(|person| person.seen + ttl_ms + GRACE_MS);
+        let edges = ends.chain(frees).chain(lapses).flat_map(|edge| [edge - 1, edge, edge + 1]);
+        if let Some(edge) = edges.filter(|edge| *edge > self.now).choose(random) {
+            self.now = edge;
+        }
+    }
+
     pub fn places(&self) -> u64 {
         self.places
     }
