@@ -1,7 +1,7 @@
 //! The queue service: a line in front of a sale.
 //!
 //! ```text
-//!   caller ── app (routes) ── rooms (one per queue and replica)
+//!   caller ── routes ── app ── rooms (one per queue and replica)
 //!                               │
 //!            ┌──────────────────┼──────────────┐
 //!            ▼                  ▼              ▼
@@ -27,6 +27,7 @@ mod redis;
 mod reference;
 mod refusals;
 mod rooms;
+mod routes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -64,7 +65,7 @@ pub async fn start(config: Config, clock: Clock, lifecycle: &Lifecycle) -> anyho
             async move { queues.reachable().await.map_err(|error| error.to_string()) }
         }
     });
-    let (public_routes, ops_routes, _) = app::routes();
+    let (public_routes, ops_routes, _) = routes::all();
     let ops_routes = ops_routes.with_state(app.clone()).merge(health::router(readiness));
     let public = serve::bind(&config.queue_addr).await.map_err(|error| anyhow!("QUEUE_ADDR: {error}"))?;
     let ops =
@@ -131,6 +132,6 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
 
 /// The OpenAPI document.
 pub fn openapi() -> serde_json::Value {
-    let (_, _, document) = app::routes();
+    let (_, _, document) = routes::all();
     document.to_json()
 }

@@ -6,16 +6,14 @@
 //! | `queue_waiting{queue}` | gauge | people | in line at the last step |
 //! | `queue_active{queue}` | gauge | people | holding a slot at the last step |
 
-use crate::admission::Step;
-
-/// Records a step of admission.
-pub fn step(queue: &str, step: Step) {
+/// Records a step of admission: how many were let in, and how many are waiting and active after it.
+pub fn step(queue: &str, admitted: u64, waiting: u64, active: u64) {
     let labels = [("queue", queue.to_owned())];
-    if step.admitted > 0 {
-        metrics::counter!("queue_admitted_total", &labels).increment(step.admitted);
+    if admitted > 0 {
+        metrics::counter!("queue_admitted_total", &labels).increment(admitted);
     }
-    metrics::gauge!("queue_waiting", &labels).set(as_f64(step.waiting));
-    metrics::gauge!("queue_active", &labels).set(as_f64(step.active));
+    metrics::gauge!("queue_waiting", &labels).set(as_f64(waiting));
+    metrics::gauge!("queue_active", &labels).set(as_f64(active));
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge; exact up to 2^52")]

@@ -76,7 +76,7 @@ fn pause_after(step: Step) -> Duration {
 pub async fn step(room: &Room) -> Result<Step, StoreError> {
     let step = store::step(&room.redis, &room.keys, When::now(&room.clock), None).await?;
     room.crowded.store(step.waiting > 0, Ordering::Relaxed);
-    metrics::step(room.id.as_str(), step);
+    metrics::step(room.id.as_str(), step.admitted, step.waiting, step.active);
     Ok(step)
 }
 
