@@ -1,12 +1,11 @@
 //! The queue service: a line in front of a sale.
 //!
 //! ```text
-//!   caller ── routes ── app ── rooms (one per queue and replica)
-//!                               │
-//!            ┌──────────────────┼──────────────┐
-//!            ▼                  ▼              ▼
-//!        admission ─────────▶ line ────────▶ queues        entry (tokens, revocations)
-//!            └──────────────────┴── keys, redis, prelude.lua ──────────┘
+//!   routes ─▶ http.rs of each feature ─▶ app (state) ─▶ rooms (one per queue and replica)
+//!                    │ caller (who is it?)                │
+//!                    ▼                                    ▼
+//!       entry (tokens, revocations)      admission ─▶ line ─▶ queues (settings, state)
+//!                    └───────── keys · redis · prelude.lua ─────────┘
 //! ```
 //!
 //! Redis holds the truth; a replica holds nothing that another could not take over. Every change

@@ -57,6 +57,10 @@ impl RawBody {
                 "The Content-Type must be application/json.",
             ));
         }
+        // serde looks into no string that it skips.
+        if std::str::from_utf8(&self.bytes).is_err() {
+            return Err(Problem::new(&codes::INVALID_JSON, "The body is not JSON: it is not UTF-8."));
+        }
         if self.bytes.trim_ascii_start().starts_with(b"[") && !is_broken(&self.bytes) {
             // serde would take an array for an object, member by member.
             return Err(Problem::invalid_field("body", "must be an object"));
@@ -183,8 +187,8 @@ mod tests {
         amount: i64,
     }
 
-    fn refusal(body: &str) -> &'static str {
-        let raw = RawBody { bytes: Bytes::copy_from_slice(body.as_bytes()), is_json: true };
+    fn refusal(body: impl AsRef<[u8]>) -> &'static str {
+        let raw = RawBody { bytes: Bytes::copy_from_slice(body.as_ref()), is_json: true };
         raw.parse::<Shape>().unwrap_err().code().word
     }
 
@@ -195,6 +199,7 @@ mod tests {
         assert_eq!(refusal(r#"{"amount":1} x"#), "invalid_json");
         assert_eq!(refusal(r#"{"amount":"1","#), "invalid_json");
         assert_eq!(refusal("[1"), "invalid_json");
+        assert_eq!(refusal(b"{\"amount\":1,\"x\":\"\xff\"}"), "invalid_json");
         assert_eq!(refusal("[1]"), "invalid_request");
         assert_eq!(refusal("{}"), "invalid_request");
         assert_eq!(refusal(r#"{"amount":1.5}"#), "invalid_request");
