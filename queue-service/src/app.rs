@@ -64,6 +64,10 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NoQueue => Problem::new(&refusals::QUEUE_NOT_FOUND, "There is no such queue."),
+            StoreError::OrderFixed => {
+                Problem::invalid_field("order", "people are in line in the present order")
+                    .renamed(&refusals::INVALID_SETTINGS)
+            }
             StoreError::Failed(cause) => Problem::unavailable("queue's store", cause),
         }
     }

@@ -6,9 +6,9 @@
 //! | key | type | member or field → score or value | lives |
 //! |---|---|---|---|
 //! | `P queues` | set | ids of all queues | for ever |
-//! | `P{q:id}:settings` | hash | one field per setting, `stopped`, `json` (as the operator sees them) | for ever |
+//! | `P{q:id}:settings` | hash | one field per setting, `stopped`, `json` (as the operator sees them), `seed` and `commitment` of a draw | for ever |
 //! | `P{q:id}:counters` | hash | `clock`, `place` (last handed out), totals, `line_since`, `closed_through`, `seen_floor` | for ever |
-//! | `P{q:id}:waiting` | sorted set | user → place | while in line |
+//! | `P{q:id}:waiting` | sorted set | user → place (drawn: see `prelude.lua`) | while in line |
 //! | `P{q:id}:active` | sorted set | user → end of the lease, ms. The authority on the cap | until collected |
 //! | `P{q:id}:admissions` | hash | user → `place\|jti\|admitted_at ms\|iat s\|exp s` | as `active` |
 //! | `P{q:id}:jtis` | hash | jti → user | as `active` |
@@ -68,6 +68,10 @@ impl QueueKeys {
 
     pub fn settings(&self) -> &str {
         &self.script_keys[0]
+    }
+
+    pub fn counters(&self) -> &str {
+        &self.script_keys[1]
     }
 
     pub fn waiting(&self) -> &str {

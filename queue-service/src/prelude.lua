@@ -23,7 +23,7 @@ local LONGEST_PACE_MS = 300000
 local NONCE = ARGV[2]
 
 local raw = redis.call('HMGET', SETTINGS, 'users', 'every_ms', 'max_active', 'entry_ttl_s', 'max_life_s',
-  'claim_ms', 'wait_ms', 'rejoin', 'instant', 'opens_at', 'closes_at', 'stopped', 'redirect_url')
+  'claim_ms', 'wait_ms', 'rejoin', 'instant', 'opens_at', 'closes_at', 'stopped', 'redirect_url', 'order', 'seed')
 if not raw[4] then return redis.error_reply('NOQUEUE there is no such queue') end
 
 local function int(number) return string.format('%.0f', number) end
@@ -40,6 +40,8 @@ local entry_ttl_s, max_life_s = tonumber(raw[4]), tonumber(raw[5])
 local claim_ms, wait_ms = tonumber(raw[6]), tonumber(raw[7])
 local rejoin, instant = raw[8], raw[9] == '1'
 local opens_at, closes_at, stopped, redirect_url = tonumber(raw[10]), tonumber(raw[11]), raw[12], raw[13]
+
+local lottery, seed = raw[14] == 'lottery', raw[15]
 
 local opened = not opens_at or now >= opens_at
 local state = 'open'
@@ -132,6 +134,22 @@ local function departure(place)
 end
 
 -- The line ---------------------------------------------------------------------------------------
+-- The score in `waiting` is the place. In a lottery, who joins before the opening has instead a
+-- negative one: 24 drawn bits, then the place. So the draw needs no step of its own at the opening,
+-- and whoever joins later stands behind. docs/FAIRNESS.md says how to check it.
+
+local DRAWN_BELOW = 4503599627370496 -- 2^52
+local PLACES = 134217728 -- 2^27
+
+local function drawn_score(place)
+  local lot = tonumber(string.sub(redis.sha1hex(seed .. ':' .. int(place)), 1, 6), 16)
+  return lot * PLACES + place - DRAWN_BELOW
+end
+
+local function place_of(score)
+  if score < 0 then return (score + DRAWN_BELOW) % PLACES end
+  return score
+end
 
 local function out_of_line(user, place, reason)
   redis.call('ZREM', WAITING, user)
@@ -142,7 +160,9 @@ end
 
 local function into_line(user, place)
   if redis.call('ZCARD', WAITING) == 0 then redis.call('HSET', COUNTERS, 'line_since', int(now)) end
-  redis.call('ZADD', WAITING, int(place), user)
+  local score = place
+  if lottery and not opened then score = drawn_score(place) end
+  redis.call('ZADD', WAITING, int(score), user)
   touch(place)
 end
 
@@ -230,8 +250,9 @@ end
 -- The live stay of `user`: 'waiting', place | 'active', admission | nil. What has ended is put
 -- away on the way; an expired admission keeps its slot until its lease ends, but is no stay.
 local function stay_of(user)
-  local place = tonumber(redis.call('ZSCORE', WAITING, user))
-  if place then
+  local score = tonumber(redis.call('ZSCORE', WAITING, user))
+  if score then
+    local place = place_of(score)
     if state == 'closed' then out_of_line(user, place, 'queue_closed')
     elseif silent(place) then out_of_line(user, place, 'token_expired')
     else return 'waiting', place end

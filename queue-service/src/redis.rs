@@ -30,6 +30,9 @@ pub enum StoreError {
     /// The queue has no settings.
     #[error("there is no such queue")]
     NoQueue,
+    /// People are in line in an order that the change would break.
+    #[error("people are in line in the present order")]
+    OrderFixed,
     /// Anything else; for the log.
     #[error("{0}")]
     Failed(Arc<str>),
@@ -39,6 +42,7 @@ impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
         match error.code() {
             Some("NOQUEUE") => Self::NoQueue,
+            Some("FIXED") => Self::OrderFixed,
             _ => Self::Failed(error.to_string().into()),
         }
     }
@@ -112,15 +116,17 @@ impl Redis {
         self.ask(Question::Script(&invocation)).await
     }
 
-    /// Runs a script that stands alone on one key.
+    /// Runs a script that stands alone.
     pub async fn run_plain<T: FromRedisValue>(
         &self,
         script: &Script,
-        key: &str,
+        keys: &[&str],
         args: &[String],
     ) -> Result<T, StoreError> {
         let mut invocation = script.0.prepare_invoke();
-        invocation.key(key);
+        for key in keys {
+            invocation.key(*key);
+        }
         for arg in args {
             invocation.arg(arg);
         }
@@ -196,7 +202,8 @@ impl When {
         Self::Now { offset_ms: clock.offset_ms() }
     }
 
-    fn arg(self) -> String {
+    /// As the scripts take it.
+    pub fn arg(self) -> String {
         match self {
             Self::Now { offset_ms } => offset_ms.to_string(),
             #[cfg(test)]

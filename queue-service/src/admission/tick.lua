@@ -23,7 +23,8 @@ end
 
 if state == 'closed' then close_line() end
 
--- Strings of `seen` that lie wholly before the line are of no use any more.
+-- Strings of `seen` that lie wholly before the line are of no use any more. (A drawn score is
+-- negative, so none is dropped while anybody drawn is in line.)
 local first = tonumber(redis.call('ZRANGE', WAITING, 0, 0, 'WITHSCORES')[2]) or counted('place')
 local floor, front = counted('seen_floor'), math.floor(first / CHUNK)
 for chunk = floor, math.min(front, floor + 32) - 1 do redis.call('UNLINK', STEM .. 'seen:' .. int(chunk)) end
@@ -41,7 +42,7 @@ while let_in < room and looked_at < LOOKED_AT do
   local front_of_line = redis.call('ZRANGE', WAITING, 0, room - let_in - 1, 'WITHSCORES')
   if #front_of_line == 0 then break end
   for i = 1, #front_of_line, 2 do
-    local user, place = front_of_line[i], tonumber(front_of_line[i + 1])
+    local user, place = front_of_line[i], place_of(tonumber(front_of_line[i + 1]))
     looked_at = looked_at + 1
     if silent(place) then
       out_of_line(user, place, 'token_expired')

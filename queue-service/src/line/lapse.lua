@@ -8,6 +8,10 @@ local lapsed = 0
 for i = 3, #ARGV do
   local place = tonumber(ARGV[i])
   local user = redis.call('ZRANGEBYSCORE', WAITING, place, place)[1]
+  if not user and seed then
+    local score = int(drawn_score(place))
+    user = redis.call('ZRANGEBYSCORE', WAITING, score, score)[1]
+  end
   if not user then
     -- Nobody is in line there: what is left of a place that was let in or lost.
     local key, at = seen_slot(place)

@@ -33,12 +33,12 @@ pub async fn run(room: Arc<Room>) {
 /// One pass over the line; how many people lapsed.
 pub async fn sweep(room: &Room) -> Result<u64, StoreError> {
     let extent = store::extent(&room.redis, &room.keys).await?;
-    let Some((first, last)) = extent.places else { return Ok(0) };
+    let Some((first, last)) = extent.chunks else { return Ok(0) };
     let Some(oldest) = oldest_sign_of_life(&extent, room.clock.offset_ms()) else { return Ok(0) };
     let mut lapsed = 0;
-    for chunk in first / SEEN_CHUNK..=last / SEEN_CHUNK {
+    for chunk in first..=last {
         let bytes = store::seen(&room.redis, &room.keys, chunk).await?;
-        let places = silent_places(&bytes, chunk, first, oldest);
+        let places = silent_places(&bytes, chunk, oldest);
         for batch in places.chunks(BATCH) {
             lapsed += store::lapse(&room.redis, &room.keys, When::now(&room.clock), batch).await?;
         }
@@ -58,15 +58,12 @@ fn oldest_sign_of_life(extent: &Extent, offset_ms: i64) -> Option<u32> {
     u32::try_from((now - extent.waiting_ttl_ms - SEEN_EPOCH_MS) / 100).ok()
 }
 
-/// Places from `first` on whose sign of life is older than `oldest`; zero is nobody.
-fn silent_places(bytes: &[u8], chunk: u64, first: u64, oldest: u32) -> Vec<u64> {
+/// Places whose sign of life is older than `oldest`; zero is nobody.
+fn silent_places(bytes: &[u8], chunk: u64, oldest: u32) -> Vec<u64> {
     let (words, _) = bytes.as_chunks::<4>();
     let seen = words.iter().map(|word| u32::from_be_bytes(*word));
     let places = (chunk * SEEN_CHUNK..).zip(seen);
-    places
-        .filter(|(place, seen)| *place >= first && (1..oldest).contains(seen))
-        .map(|(place, _)| place)
-        .collect()
+    places.filter(|(_, seen)| (1..oldest).contains(seen)).map(|(place, _)| place).collect()
 }
 
 #[cfg(test)]
@@ -74,10 +71,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_old_signs_of_life_from_the_first_place_on_are_silent() {
+    fn only_old_signs_of_life_are_silent() {
         let bytes: Vec<u8> = [50u32, 0, 99, 100, 40].iter().flat_map(|seen| seen.to_be_bytes()).collect();
-        assert_eq!(silent_places(&bytes, 0, 1, 100), [2, 4]);
-        assert_eq!(silent_places(&bytes, 2, 0, 100), [131_072, 131_074, 131_076]);
+        assert_eq!(silent_places(&bytes, 0, 100), [0, 2, 4]);
+        assert_eq!(silent_places(&bytes, 2, 100), [131_072, 131_074, 131_076]);
     }
 
     #[test]
@@ -86,7 +83,7 @@ mod tests {
             now_ms: SEEN_EPOCH_MS + 60_000,
             waiting_ttl_ms: 10_000,
             opens_at_ms,
-            places: Some((1, 1)),
+            chunks: Some((0, 0)),
         };
         assert_eq!(oldest_sign_of_life(&extent(None), 0), Some(500));
         assert_eq!(oldest_sign_of_life(&extent(Some(SEEN_EPOCH_MS + 55_000)), 0), None);

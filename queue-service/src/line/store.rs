@@ -82,28 +82,30 @@ pub struct Extent {
     pub now_ms: i64,
     pub waiting_ttl_ms: i64,
     pub opens_at_ms: Option<i64>,
-    /// The first and the last place in line.
-    pub places: Option<(u64, u64)>,
+    /// The strings of `seen` that may hold anybody, by number; `None` when nobody is in line.
+    pub chunks: Option<(u64, u64)>,
 }
 
 pub async fn extent(redis: &Redis, keys: &QueueKeys) -> Result<Extent, StoreError> {
-    type Ends = Vec<(String, u64)>;
-    type Row = ((i64, i64), (Option<i64>, Option<String>), Ends, Ends);
+    type Row = ((i64, i64), (Option<i64>, Option<String>), (Option<u64>, Option<u64>), u64);
     let pipeline = redis::pipe()
         .cmd("TIME")
         .cmd("HMGET")
         .arg(keys.settings())
         .arg(&["wait_ms", "opens_at"])
-        .zrange_withscores(keys.waiting(), 0, 0)
-        .zrange_withscores(keys.waiting(), -1, -1)
+        .cmd("HMGET")
+        .arg(keys.counters())
+        .arg(&["seen_floor", "place"])
+        .zcard(keys.waiting())
         .clone();
-    let ((seconds, micros), (wait_ms, opens_at), first, last): Row = redis.query(&pipeline).await?;
-    let places = first.first().zip(last.first()).map(|((_, first), (_, last))| (*first, *last));
+    let ((seconds, micros), (wait_ms, opens_at), (floor, last), waiting): Row =
+        redis.query(&pipeline).await?;
+    let last = last.unwrap_or_default();
     Ok(Extent {
         now_ms: seconds * 1000 + micros / 1000,
         waiting_ttl_ms: wait_ms.unwrap_or(0),
         opens_at_ms: opens_at.and_then(|text| text.parse().ok()),
-        places,
+        chunks: (waiting > 0).then(|| (floor.unwrap_or_default(), last / SEEN_CHUNK)),
     })
 }
 

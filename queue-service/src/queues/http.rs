@@ -102,7 +102,7 @@ pub async fn show(State(app): State<App>, Segment(queue): Segment<String>) -> Re
         waiting: report.waiting,
         active: report.active,
         estimated_wait_seconds: scene.estimated_wait(report.waiting + 1),
-        draw: None,
+        draw: report.draw.clone().map(|(commitment, seed)| Draw { commitment, seed }),
     };
     Ok(([(header::CACHE_CONTROL, "public, max-age=1")], Json(view)).into_response())
 }

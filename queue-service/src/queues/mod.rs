@@ -57,7 +57,7 @@ impl Queues {
 
     /// Creates a queue or changes its settings; true when it is new.
     pub async fn put(&self, id: &QueueId, settings: &Settings) -> Result<bool, StoreError> {
-        store::put(&self.redis, &self.keyspace, id, settings).await
+        store::put(&self.redis, &self.keyspace, id, settings, When::now(&self.clock)).await
     }
 
     /// Pauses, drains, closes or (with `None`) resumes a queue.

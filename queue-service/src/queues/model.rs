@@ -33,7 +33,37 @@ pub struct Rate {
 #[serde(rename_all = "lowercase")]
 pub enum Order {
     Fifo,
+    /// Those who join before the opening get their places at random when it opens.
     Lottery,
+}
+
+impl Order {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fifo => "fifo",
+            Self::Lottery => "lottery",
+        }
+    }
+}
+
+/// The secret of a draw and the promise that is published before it, both in hex.
+pub struct Draw {
+    pub seed: String,
+    /// SHA-256 of the seed's text.
+    pub commitment: String,
+}
+
+impl Draw {
+    /// From 32 random bytes.
+    pub fn new(seed: [u8; 32]) -> Self {
+        let seed = hex(&seed);
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, seed.as_bytes());
+        Self { commitment: hex(digest.as_ref()), seed }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 /// What a second join of the same user does.
@@ -150,9 +180,6 @@ impl Settings {
         {
             return bad("closes_at", "must be after opens_at".into());
         }
-        if self.order == Order::Lottery {
-            return bad("order", "lottery is not available yet".into());
-        }
         if self.redirect_url.as_deref().is_some_and(|url| !is_location(url)) {
             return bad("redirect_url", "must be an http(s) URL or a path".into());
         }
@@ -251,6 +278,8 @@ pub struct Report {
     /// `None` without a cap; negative when the cap was lowered below those active.
     pub cap_room: Option<i64>,
     pub settings: Settings,
+    /// Of a lottery: the commitment, and the seed once it has opened.
+    pub draw: Option<(String, Option<String>)>,
 }
 
 #[cfg(test)]

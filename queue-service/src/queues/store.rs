@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use chrono::{DateTime, Utc};
 use redis::Value;
 
-use super::model::{Pace, QueueId, QueueState, Report, Settings, Stop};
+use super::model::{Draw, Pace, QueueId, QueueState, Report, Settings, Stop};
 use crate::keys::{Keyspace, QueueKeys};
 use crate::redis::{Redis, Script, StoreError, When};
 
@@ -32,11 +32,14 @@ pub async fn put(
     keyspace: &Keyspace,
     id: &QueueId,
     settings: &Settings,
+    when: When,
 ) -> Result<bool, StoreError> {
     redis.query::<()>(redis::pipe().sadd(keyspace.queues(), id.as_str()).ignore()).await?;
-    let fields: Vec<String> =
-        fields(settings)?.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
-    redis.run_plain(&PUT, keyspace.queue(id.as_str()).settings(), &fields).await
+    let draw = Draw::new(rand::random());
+    let mut args = vec![when.arg(), draw.seed, draw.commitment];
+    args.extend(fields(settings)?.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
+    let keys = keyspace.queue(id.as_str());
+    redis.run_plain(&PUT, &[keys.settings(), keys.waiting()], &args).await
 }
 
 /// The settings in the units of the scripts; empty = null.
@@ -50,6 +53,8 @@ fn fields(settings: &Settings) -> Result<Vec<(&'static str, String)>, StoreError
         serde_json::to_string(settings).map_err(|error| StoreError::Failed(error.to_string().into()))?;
     let lifetime = settings.entry_max_lifetime_seconds.unwrap_or(settings.entry_ttl_seconds);
     Ok(vec![
+        ("order", settings.order.word().to_owned()),
+        ("opens_at", moment(settings.opens_at)),
         ("users", or_empty(settings.admission.map(|rate| rate.users))),
         ("every_ms", settings.admission.map(|rate| ms(rate.every_seconds)).unwrap_or_default()),
         ("max_active", or_empty(settings.max_active)),
@@ -59,7 +64,6 @@ fn fields(settings: &Settings) -> Result<Vec<(&'static str, String)>, StoreError
         ("wait_ms", ms(settings.waiting_ttl_seconds)),
         ("rejoin", settings.rejoin.word().to_owned()),
         ("instant", u8::from(settings.instant_admission).to_string()),
-        ("opens_at", moment(settings.opens_at)),
         ("closes_at", moment(settings.closes_at)),
         ("redirect_url", settings.redirect_url.clone().unwrap_or_default()),
         ("json", json),
@@ -77,9 +81,8 @@ pub async fn ping(redis: &Redis) -> Result<(), StoreError> {
 }
 
 pub async fn report(redis: &Redis, keys: &QueueKeys, when: When) -> Result<Report, StoreError> {
-    type Row = (String, Vec<i64>, String);
     let values: Vec<Value> = redis.run(&REPORT, keys, when, &[]).await?;
-    let (state, numbers, json): Row = split(&values)?;
+    let (state, numbers, [json, commitment, seed]) = split(&values)?;
     let garbled = || StoreError::Failed("a report has an unknown shape".into());
     let [
         opens_at,
@@ -113,17 +116,19 @@ pub async fn report(redis: &Redis, keys: &QueueKeys, when: When) -> Result<Repor
         pace: Pace::from_milli(minute, five),
         cap_room: (has_cap == 1).then_some(cap_room),
         settings: serde_json::from_str(&json).map_err(|_| garbled())?,
+        draw: (!commitment.is_empty()).then_some((commitment, Some(seed).filter(|seed| !seed.is_empty()))),
     })
 }
 
-fn split(values: &[Value]) -> Result<(String, Vec<i64>, String), StoreError> {
-    let [state, numbers @ .., json] = values else {
+fn split(values: &[Value]) -> Result<(String, Vec<i64>, [String; 3]), StoreError> {
+    let [state, numbers @ .., json, commitment, seed] = values else {
         return Err(StoreError::Failed("a report is empty".into()));
     };
     let numbers = numbers.iter().map(redis::from_redis_value_ref).collect::<Result<_, _>>();
+    let text = |value| redis::from_redis_value_ref(value).map_err(redis::RedisError::from);
     Ok((
-        redis::from_redis_value_ref(state).map_err(redis::RedisError::from)?,
+        text(state)?,
         numbers.map_err(redis::RedisError::from)?,
-        redis::from_redis_value_ref(json).map_err(redis::RedisError::from)?,
+        [text(json)?, text(commitment)?, text(seed)?],
     ))
 }

@@ -3,8 +3,8 @@
 //! [`model`] says in plain Rust, without a store and without a thought for speed, what a queue does.
 //! The test below makes random traces of joins, polls, departures, lapses, completions, steps,
 //! changes of settings, stops and jumps of time, does each on a real Redis and on the model, and
-//! compares every answer and, now and then, the whole state. After each trace it checks the limits
-//! from the admissions alone: never more than m in any n seconds, never more than N at once, in order.
+//! compares every answer and, now and then, the whole state. The model judges the limits from the
+//! list of all admissions: never more than m in any n seconds, never more than N at once, in order.
 //!
 //! `REFERENCE_STEPS` and `REFERENCE_SEED` choose how long and which traces; a failure names its seed.
 
@@ -18,9 +18,9 @@ use self::model::Model;
 use crate::admission::store as admission;
 use crate::keys::{Keyspace, QueueKeys};
 use crate::line::store::{self as line, Look};
-use crate::queues::model::{QueueId, Rate, Rejoin, Settings, Stop};
+use crate::queues::model::{Order, QueueId, Rate, Rejoin, Settings, Stop};
 use crate::queues::store as queues;
-use crate::redis::{Redis, When};
+use crate::redis::{Redis, StoreError, When};
 
 const STEPS_PER_TRACE: u32 = 500;
 const USERS: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
@@ -42,8 +42,9 @@ impl Pair {
         let keys = keyspace.queue(id.as_str());
         let mut random = StdRng::seed_from_u64(seed);
         let settings = settings(&mut random);
-        queues::put(&redis, &keyspace, &id, &settings).await.unwrap();
-        Self { redis, keyspace, id, keys, model: Model::new(settings), random }
+        let mut pair = Self { redis, keyspace, id, keys, model: Model::new(settings.clone()), random };
+        pair.put(settings).await;
+        pair
     }
 
     fn when(&self) -> When {
@@ -59,7 +60,10 @@ impl Pair {
             70..73 => self.tick(Some(self.random.clone().random_range(1..4))).await,
             73..77 => self.leave().await,
             77..84 => self.complete().await,
-            84..87 => self.put().await,
+            84..87 => {
+                let settings = settings(&mut self.random);
+                self.put(settings).await;
+            }
             87..90 => self.stop().await,
             90..92 => self.lapse().await,
             92..94 => self.compare().await,
@@ -121,10 +125,15 @@ impl Pair {
         assert_eq!(released, self.model.complete(&jtis));
     }
 
-    async fn put(&mut self) {
-        let settings = settings(&mut self.random);
-        queues::put(&self.redis, &self.keyspace, &self.id, &settings).await.unwrap();
-        self.model.put(settings);
+    async fn put(&mut self, settings: Settings) {
+        let put = queues::put(&self.redis, &self.keyspace, &self.id, &settings, self.when()).await;
+        let seed = redis::pipe().hget(self.keys.settings(), "seed").clone();
+        let (seed,): (Option<String>,) = self.redis.query(&seed).await.unwrap();
+        if self.model.put(settings, seed) {
+            put.unwrap();
+        } else {
+            assert!(matches!(put, Err(StoreError::OrderFixed)), "{put:?}");
+        }
     }
 
     async fn stop(&mut self) {
@@ -172,9 +181,10 @@ fn settings(random: &mut StdRng) -> Settings {
         waiting_ttl_seconds: random.random_range(0..7),
         rejoin: *[Rejoin::Keep, Rejoin::Keep, Rejoin::Requeue, Rejoin::Reject].choose(random).unwrap(),
         instant_admission: random.random_bool(0.5),
+        order: if random.random_bool(0.3) { Order::Lottery } else { Order::Fifo },
         opens_at: random
             .random_bool(0.1)
-            .then(|| model::beginning() + chrono::TimeDelta::seconds(random.random_range(0..60))),
+            .then(|| model::beginning() + chrono::TimeDelta::seconds(random.random_range(0..200))),
         ..Settings::default()
     };
     settings.checked().unwrap()
@@ -219,7 +229,7 @@ async fn the_scripts_do_what_the_model_says() {
             pair.step().await;
         }
         pair.compare().await;
-        pair.model.check_limits();
+        pair.model.check_order();
         pair.redis.query::<()>(redis::pipe().del(&pair.keys.for_scripts()[..]).ignore()).await.unwrap();
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::digest;
 use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom as _;
 
 use crate::line::model::{Ended, Standing};
 use crate::line::store::Verdict;
-use crate::queues::model::{QueueState, Rejoin, Report, Settings, Stop};
+use crate::queues::model::{Order, QueueState, Rejoin, Report, Settings, Stop};
 
 /// Silence is judged that much later, for a poll on its way.
 const GRACE_MS: i64 = 300;
@@ -16,6 +17,21 @@ const GRACE_MS: i64 = 300;
 const DEPARTED_MS: i64 = 600_000;
 /// A slot is counted that long beyond its token.
 const LEEWAY_MS: i64 = 2_000;
+
+/// What orders the line: those drawn by lot come first, the others by place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Drawn { lot: u32, place: u64 },
+    ByPlace(u64),
+}
+
+impl Rank {
+    fn place(self) -> u64 {
+        match self {
+            Self::Drawn { place, .. } | Self::ByPlace(place) => place,
+        }
+    }
+}
 
 #[derive(Clone, Debug)]
 struct InLine {
@@ -69,7 +85,8 @@ pub struct Model {
     settings: Settings,
     stop: Option<Stop>,
     places: u64,
-    line: BTreeMap<u64, InLine>,
+    line: BTreeMap<Rank, InLine>,
+    seed: Option<String>,
     slots: BTreeMap<String, Slot>,
     departed: BTreeMap<u64, (Ended, i64)>,
     closed_through: u64,
@@ -91,6 +108,7 @@ impl Model {
             stop: None,
             places: 0,
             line: BTreeMap::new(),
+            seed: None,
             slots: BTreeMap::new(),
             departed: BTreeMap::new(),
             closed_through: 0,
@@ -208,22 +226,22 @@ impl Model {
         }
     }
 
-    fn place_in_line(&self, user: &str) -> Option<u64> {
-        self.line.iter().find(|(_, person)| person.user == user).map(|(place, _)| *place)
+    fn rank_of(&self, user: &str) -> Option<Rank> {
+        self.line.iter().find(|(_, person)| person.user == user).map(|(rank, _)| *rank)
     }
 
-    /// Puts away what has ended; the place in line that is left.
-    fn live_place(&mut self, user: &str) -> Option<u64> {
-        let place = self.place_in_line(user)?;
+    /// Puts away what has ended; the rank in line that is left.
+    fn live_rank(&mut self, user: &str) -> Option<Rank> {
+        let rank = self.rank_of(user)?;
         let reason = if self.state() == QueueState::Closed {
             Ended::QueueClosed
-        } else if self.silent(self.line[&place].seen) {
+        } else if self.silent(self.line[&rank].seen) {
             Ended::Expired
         } else {
-            return Some(place);
+            return Some(rank);
         };
-        self.line.remove(&place);
-        self.depart(place, reason);
+        self.line.remove(&rank);
+        self.depart(rank.place(), reason);
         None
     }
 
@@ -266,24 +284,27 @@ impl Model {
         }
     }
 
-    fn stand_in_line(&mut self, place: u64, fresh: bool) -> Said {
+    fn stand_in_line(&mut self, rank: Rank, fresh: bool) -> Said {
+        let place = rank.place();
         let (now, opened) = (self.now, self.opened());
-        self.line.get_mut(&place).unwrap().seen = tenths(now);
+        self.line.get_mut(&rank).unwrap().seen = tenths(now);
         if !opened {
             return Said::Scheduled { place, fresh };
         }
-        let position = self.line.range(..place).count() as u64 + 1;
+        let position = self.line.range(..rank).count() as u64 + 1;
         Said::Waiting { place, position, fresh }
     }
 
     pub fn join(&mut self, user: &str) -> Said {
-        let in_line = self.live_place(user);
+        let in_line = self.live_rank(user);
         let active = self.live_slot(user).map(|slot| slot.place);
-        let has = in_line.or(active);
+        let has = in_line.map(Rank::place).or(active);
         match (self.settings.rejoin, has) {
             (Rejoin::Reject, Some(_)) => return Said::AlreadyInQueue,
-            (Rejoin::Keep, Some(place)) if in_line.is_some() => return self.stand_in_line(place, false),
             (Rejoin::Keep, Some(place)) => {
+                if let Some(rank) = in_line {
+                    return self.stand_in_line(rank, false);
+                }
                 self.claim(user);
                 return Said::Active { place, fresh: false };
             }
@@ -294,9 +315,9 @@ impl Model {
             QueueState::Draining => return Said::Draining,
             _ => {}
         }
-        if let Some(place) = in_line {
-            self.line.remove(&place);
-            self.depart(place, Ended::Replaced);
+        if let Some(rank) = in_line {
+            self.line.remove(&rank);
+            self.depart(rank.place(), Ended::Replaced);
         } else if active.is_some() {
             self.end_slot(user, Ended::Replaced);
         }
@@ -314,14 +335,15 @@ impl Model {
             self.claim(user);
             return Said::Active { place, fresh: true };
         }
-        self.line.insert(place, InLine { user: user.to_owned(), seen: 0 });
-        self.stand_in_line(place, true)
+        let rank = self.rank_for(place);
+        self.line.insert(rank, InLine { user: user.to_owned(), seen: 0 });
+        self.stand_in_line(rank, true)
     }
 
     pub fn look(&mut self, user: &str, place: Option<u64>) -> Said {
         let is_meant = |found: u64| place.is_none_or(|place| place == found);
-        let in_line = self.live_place(user);
-        if let Some(found) = in_line.filter(|found| is_meant(*found)) {
+        let in_line = self.live_rank(user);
+        if let Some(found) = in_line.filter(|found| is_meant(found.place())) {
             return self.stand_in_line(found, false);
         }
         let active = self.live_slot(user).map(|slot| slot.place);
@@ -340,12 +362,12 @@ impl Model {
 
     pub fn leave(&mut self, user: &str, place: Option<u64>) -> bool {
         let is_meant = |found: u64| place.is_none_or(|place| place == found);
-        if let Some(found) = self.live_place(user) {
-            if is_meant(found) {
+        if let Some(found) = self.live_rank(user) {
+            if is_meant(found.place()) {
                 self.line.remove(&found);
-                self.depart(found, Ended::Left);
+                self.depart(found.place(), Ended::Left);
             }
-            return is_meant(found);
+            return is_meant(found.place());
         }
         let active = self.live_slot(user).is_some_and(|slot| is_meant(slot.place));
         if active {
@@ -376,8 +398,9 @@ impl Model {
         };
         let mut admitted = 0;
         while admitted < room
-            && let Some((place, person)) = self.line.pop_first()
+            && let Some((rank, person)) = self.line.pop_first()
         {
+            let place = rank.place();
             if self.silent(person.seen) {
                 self.depart(place, Ended::Expired);
             } else {
@@ -401,21 +424,35 @@ impl Model {
     }
 
     pub fn lapse(&mut self) -> u64 {
-        let silent: Vec<u64> = self
-            .line
-            .iter()
-            .filter(|(_, person)| self.silent(person.seen))
-            .map(|(place, _)| *place)
-            .collect();
-        for place in &silent {
-            self.line.remove(place);
-            self.depart(*place, Ended::Expired);
+        let silent: Vec<Rank> =
+            self.line.iter().filter(|(_, person)| self.silent(person.seen)).map(|(rank, _)| *rank).collect();
+        for rank in &silent {
+            self.line.remove(rank);
+            self.depart(rank.place(), Ended::Expired);
         }
         silent.len() as u64
     }
 
-    pub fn put(&mut self, settings: Settings) {
+    /// Takes new settings and the seed that is in force with them; false when the order of those in
+    /// line forbids it.
+    pub fn put(&mut self, settings: Settings, seed: Option<String>) -> bool {
+        let reopens = self.opened() && settings.opens_at.is_some_and(|at| at.timestamp_millis() > self.now);
+        let breaks = settings.order != self.settings.order || (settings.order == Order::Lottery && reopens);
+        if breaks && !self.line.is_empty() {
+            return false;
+        }
         self.settings = settings;
+        self.seed = seed;
+        true
+    }
+
+    fn rank_for(&self, place: u64) -> Rank {
+        match &self.seed {
+            Some(seed) if self.settings.order == Order::Lottery && !self.opened() => {
+                Rank::Drawn { lot: lot(seed, place), place }
+            }
+            _ => Rank::ByPlace(place),
+        }
     }
 
     pub fn stop(&mut self, stop: Option<Stop>) {
@@ -466,11 +503,22 @@ impl Model {
         assert_eq!((report.replaced_total, report.closed_total), (totals.replaced, totals.closed));
     }
 
-    /// What can be said of the admissions alone: each place at most once, and in order.
-    pub fn check_limits(&self) {
-        let in_order = self.admissions.windows(2).all(|pair| pair[0].place < pair[1].place);
-        assert!(in_order, "{:?}", self.admissions);
+    /// What can be said of the admissions alone: nobody was let in twice, and without a draw all
+    /// came in the order of their places.
+    pub fn check_order(&self) {
+        let mut places: Vec<u64> = self.admissions.iter().map(|admitted| admitted.place).collect();
+        let in_order = places.is_sorted();
+        places.sort_unstable();
+        assert!(places.windows(2).all(|pair| pair[0] < pair[1]), "somebody was let in twice: {places:?}");
+        assert!(in_order || self.seed.is_some(), "{:?}", self.admissions);
     }
+}
+
+/// The first 24 bits of SHA-1 over the seed's text, a colon and the place.
+fn lot(seed: &str, place: u64) -> u32 {
+    let text = format!("{seed}:{place}");
+    let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+    digest.as_ref()[..3].iter().fold(0, |lot, byte| lot << 8 | u32::from(*byte))
 }
 
 /// Signs of life are kept in tenths of seconds, rounded up.
