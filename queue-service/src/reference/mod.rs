@@ -41,7 +41,7 @@ impl Pair {
         let id = QueueId::parse("main").unwrap();
         let keys = keyspace.queue(id.as_str());
         let mut random = StdRng::seed_from_u64(seed);
-        let settings = settings(&mut random);
+        let settings = settings(&mut random, model::beginning());
         let mut pair = Self { redis, keyspace, id, keys, model: Model::new(settings.clone()), random };
         pair.put(settings).await;
         pair
@@ -61,7 +61,7 @@ impl Pair {
             73..77 => self.leave().await,
             77..84 => self.complete().await,
             84..87 => {
-                let settings = settings(&mut self.random);
+                let settings = settings(&mut self.random, self.model.now());
                 self.put(settings).await;
             }
             87..90 => self.stop().await,
@@ -167,7 +167,7 @@ impl Pair {
 }
 
 /// Small numbers, so that every limit is met often.
-fn settings(random: &mut StdRng) -> Settings {
+fn settings(random: &mut StdRng, now: i64) -> Settings {
     let entry_ttl_seconds = random.random_range(2..6);
     let renewal = random.random_bool(0.3).then(|| entry_ttl_seconds + random.random_range(0..6));
     let users = random.random_range(1..4);
@@ -182,12 +182,14 @@ fn settings(random: &mut StdRng) -> Settings {
         rejoin: *[Rejoin::Keep, Rejoin::Keep, Rejoin::Requeue, Rejoin::Reject].choose(random).unwrap(),
         instant_admission: random.random_bool(0.5),
         order: if random.random_bool(0.3) { Order::Lottery } else { Order::Fifo },
-        opens_at: random
-            .random_bool(0.1)
-            .then(|| model::beginning() + chrono::TimeDelta::seconds(random.random_range(0..200))),
+        opens_at: random.random_bool(0.3).then(|| moment(now + random.random_range(-5_000..20_000))),
         ..Settings::default()
     };
     settings.checked().unwrap()
+}
+
+fn moment(ms: i64) -> chrono::DateTime<chrono::Utc> {
+    chrono::DateTime::from_timestamp_millis(ms).unwrap()
 }
 
 fn uuid() -> String {

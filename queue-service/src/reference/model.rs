@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest;
-use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom as _;
 
@@ -96,14 +95,14 @@ pub struct Model {
 }
 
 /// When every trace begins.
-pub fn beginning() -> DateTime<Utc> {
-    DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+pub fn beginning() -> i64 {
+    1_800_000_000_000
 }
 
 impl Model {
     pub fn new(settings: Settings) -> Self {
         Self {
-            now: beginning().timestamp_millis(),
+            now: beginning(),
             settings,
             stop: None,
             places: 0,
