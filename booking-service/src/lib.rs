@@ -1,1 +1,48 @@
+//! The booking service: what there is to buy, holding it, paying for it. Nothing is sold twice, no
+//! point is lost.
+//!
+//! ```text
+//!   commands, start, routes, app                  the process
+//!  ───────────────────────────────────────────────────────────────────────────
+//!   payments    points for held seats, and back                     books
+//!      │                                                              │ reads what
+//!   holds       seats for a while                                     │ all others
+//!      │                                                              │ wrote
+//!   catalog ── points        what there is to buy · the users' money  │
+//!      │         │                                                    │
+//!   outbox ── idempotency    the way back to the queue · the same     │
+//!      │         │           request has the same answer              │
+//!   admitted ────┴─────────────── who may act, and what has ended ────┘
+//!  ───────────────────────────────────────────────────────────────────────────
+//!   db, retry, rounds, answers, codes, metrics    what all stand on
+//! ```
+//!
+//! A feature names only features below it, and of those only verbs and nouns. Every feature has
+//! the same rooms: `mod.rs` verbs, `model.rs` nouns without I/O, `store.rs` one statement a
+//! function, `http.rs` the wire. `sqlx` is named in `store.rs` and [`db`] alone.
+//!
+//! The truth is in Postgres, constraints make the illegal impossible, and deadlines are judged on
+//! the database's clock by the statement that acts. A replica keeps nothing that it could not lose.
 
+pub mod admitted;
+mod answers;
+mod app;
+mod books;
+mod catalog;
+pub mod codes;
+pub mod commands;
+pub mod config;
+mod db;
+mod holds;
+mod idempotency;
+mod metrics;
+mod outbox;
+mod payments;
+mod points;
+mod retry;
+mod rounds;
+mod routes;
+mod start;
+
+pub use config::Config;
+pub use start::{Addresses, start};

@@ -1,0 +1,137 @@
+//! The loops that keep [`EndedEntries`] near the truth.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use shared::lifecycle::Lifecycle;
+
+use super::{EndedEntries, Entry, REMEMBERED, store};
+use crate::db::{self, Db};
+use crate::{metrics, rounds};
+
+const SPENT_EVERY: Duration = Duration::from_millis(300);
+const REVOKED_EVERY: Duration = Duration::from_millis(500);
+const FORGET_EVERY: Duration = Duration::from_secs(30);
+const FEED_LIMIT: Duration = Duration::from_secs(2);
+
+/// How far back a round looks, in seconds. `spent_at` is set before its transaction commits, so
+/// every round overlaps the last; now and then one looks as far back as a transaction can last.
+const OVERLAP: f64 = 2.0;
+const LONG_OVERLAP: f64 = 40.0;
+const LONG_EVERY: u64 = 30;
+
+/// Takes in what was spent before this process began.
+pub async fn load(db: &Db, ended: &EndedEntries) -> db::Result<()> {
+    let now = db.clock().unix_seconds();
+    let limit = i64::try_from(REMEMBERED).unwrap_or(i64::MAX);
+    ended.spent(&store::in_force(&mut *db.lane().await?, now, limit).await?);
+    Ok(())
+}
+
+/// Follows what other replicas spend.
+pub fn follow_spent(lifecycle: &Lifecycle, db: Db, ended: EndedEntries) {
+    // The first round, and the first after an outage, looks back over all.
+    let rounds_made = Arc::new(AtomicU64::new(0));
+    let fails = Arc::new(AtomicU64::new(0));
+    rounds::every(lifecycle, "spent entry tokens", SPENT_EVERY, move || {
+        let (db, ended, rounds_made, fails) = (db.clone(), ended.clone(), rounds_made.clone(), fails.clone());
+        async move {
+            if fails.swap(1, Ordering::Relaxed) == 1 {
+                load(&db, &ended).await?;
+            }
+            let round = rounds_made.fetch_add(1, Ordering::Relaxed);
+            let overlap = if round.is_multiple_of(LONG_EVERY) { LONG_OVERLAP } else { OVERLAP };
+            ended.spent(&store::since(&mut *db.lane().await?, overlap).await?);
+            fails.store(0, Ordering::Relaxed);
+            db::Result::Ok(false)
+        }
+    });
+}
+
+/// Forgets what has expired, here and in the table.
+pub fn forget_expired(lifecycle: &Lifecycle, db: Db, ended: EndedEntries) {
+    rounds::every(lifecycle, "expired entry tokens", FORGET_EVERY, move || {
+        let (db, ended) = (db.clone(), ended.clone());
+        async move {
+            let now = db.clock().unix_seconds();
+            metrics::level(metrics::ENDED_ENTRIES, ended.forget_expired(now));
+            store::forget(&mut *db.lane().await?, now).await?;
+            db::Result::Ok(false)
+        }
+    });
+}
+
+/// The revocation feed of the queue service.
+pub struct Feed {
+    pub http: reqwest::Client,
+    /// `{QUEUE_OPS_URL}`
+    pub base: String,
+    pub secret: SecretString,
+}
+
+#[derive(Deserialize)]
+struct Revocations {
+    items: Vec<Revoked>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Revoked {
+    queue: String,
+    jti: String,
+    exp: i64,
+}
+
+/// Follows what the queue service takes back.
+pub fn follow_revoked(lifecycle: &Lifecycle, feed: Feed, ended: EndedEntries) {
+    let feed = Arc::new(feed);
+    let cursor = Arc::new(Mutex::new(None::<String>));
+    rounds::every(lifecycle, "the feed of revoked entry tokens", REVOKED_EVERY, move || {
+        let (feed, ended, cursor) = (feed.clone(), ended.clone(), cursor.clone());
+        async move {
+            let from = cursor.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let page = match feed.page(from.as_deref()).await {
+                // A cursor that the queue service no longer knows: from the beginning.
+                Err(error) if from.is_some() && error.status().is_some_and(|s| s.is_client_error()) => {
+                    *cursor.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    return Err(error.without_url());
+                }
+                page => page.map_err(reqwest::Error::without_url)?,
+            };
+            let entries: Vec<Entry> = page
+                .items
+                .into_iter()
+                .map(|item| Entry { jti: item.jti, queue: item.queue, exp: item.exp })
+                .collect();
+            ended.revoked(&entries);
+            let moved = page.next_cursor.is_some() && page.next_cursor != from;
+            if moved {
+                *cursor.lock().unwrap_or_else(PoisonError::into_inner) = page.next_cursor;
+            }
+            Ok::<_, reqwest::Error>(moved && !entries.is_empty())
+        }
+    });
+}
+
+impl Feed {
+    async fn page(&self, cursor: Option<&str>) -> reqwest::Result<Revocations> {
+        let base = self.base.trim_end_matches('/');
+        let mut url = format!("{base}/internal/v1/revocations");
+        if let Some(cursor) = cursor {
+            let encoded: String = cursor.bytes().map(escaped).collect();
+            url = format!("{url}?cursor={encoded}");
+        }
+        let request = self.http.get(url).bearer_auth(self.secret.expose_secret()).timeout(FEED_LIMIT);
+        request.send().await?.error_for_status()?.json().await
+    }
+}
+
+fn escaped(byte: u8) -> String {
+    match byte {
+        b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    }
+}

@@ -1,0 +1,85 @@
+//! The state that handlers share. Clones are the same state; what the service can do hangs on it.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use secrecy::ExposeSecret as _;
+use shared::clock::Clock;
+use shared::limits::Limits;
+use shared::secrets::SecretsConfig;
+use shared::tokens::entry::EntryVerifier;
+use shared::tokens::user::UserTokens;
+use shared::tokens::{KeySource, PublicKeys};
+
+use crate::admitted::{Door, EndedEntries};
+use crate::config::Config;
+use crate::db::Db;
+use crate::holds::{Holds, Rules};
+use crate::outbox::Outbox;
+use crate::payments::Payments;
+use crate::points::Points;
+
+/// See the module.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// What an [`App`] consists of.
+pub struct Parts {
+    pub db: Db,
+    pub door: Door,
+    /// The queue service's keys, that the door verifies entry tokens with.
+    pub entry_keys: Arc<PublicKeys>,
+    pub holds: Holds,
+    pub points: Arc<Points>,
+    pub payments: Payments,
+    pub outbox: Outbox,
+    pub limits: Arc<Limits>,
+    pub secrets: SecretsConfig,
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl App {
+    /// The state as configured; connects to nothing yet.
+    pub async fn new(config: &Config, clock: Clock, http: reqwest::Client) -> Result<Self, String> {
+        let database = &config.database;
+        let url = database.database_url.expose_secret();
+        let db = Db::new(url, database.database_max_connections, clock.clone())
+            .map_err(|error| format!("DATABASE_URL cannot be read: {error}"))?;
+        let source = KeySource::parse(&config.entry_jwks_url);
+        let entry_keys = Arc::new(PublicKeys::new(source, http.clone(), clock.clone()));
+        let ended = EndedEntries::default();
+        let door = Door {
+            users: UserTokens::new(&config.users, http, clock.clone()).await?,
+            entries: EntryVerifier::new(entry_keys.clone(), config.entry_issuer.clone(), clock),
+            gated: config.sale.gated.clone(),
+            ended: ended.clone(),
+            queue_public_url: config.queue_public_url.clone(),
+        };
+        let outbox = Outbox::new(db.clone(), ended);
+        let points = Arc::new(Points::new(db.clone(), config.sale.max_charge));
+        let release_on = config.sale.release_on;
+        let rules = Rules {
+            ttl_seconds: config.sale.hold_ttl_seconds,
+            max_seats: config.sale.max_seats_per_reservation,
+            release_on,
+        };
+        Ok(Self(Arc::new(Parts {
+            holds: Holds::new(db.clone(), outbox.clone(), rules),
+            payments: Payments { db: db.clone(), points: points.clone(), outbox: outbox.clone(), release_on },
+            points,
+            outbox,
+            door,
+            entry_keys,
+            limits: Arc::new(Limits::new(&config.limits)),
+            secrets: config.secrets.clone(),
+            db,
+        })))
+    }
+}

@@ -1,0 +1,169 @@
+//! The rules, each as a statement that finds what breaks it. `$1` is the clock's offset, `$2` the
+//! most rows to list; every row is one text.
+
+/// Rule and statement.
+pub const ALL: &[(&str, &str)] = &[
+    ("balance_is_sum_of_ledger", BALANCE),
+    ("ledger_runs_without_gap", RUNNING),
+    ("ledger_names_its_payment", LEDGER_PAYMENT),
+    ("payment_is_debited_once", DEBITED),
+    ("refund_is_credited_once", CREDITED),
+    ("money_adds_up", MONEY),
+    ("payment_is_of_a_confirmed_reservation", PAYMENT_RESERVATION),
+    ("confirmed_reservation_is_paid", CONFIRMED),
+    ("ticket_price_adds_up", TICKET_SUM),
+    ("sold_seat_has_one_unrefunded_payment", SOLD),
+    ("live_ticket_has_its_seat", TICKET_SEAT),
+    ("held_seat_has_a_live_reservation", HELD),
+    ("live_reservation_has_its_seats", LIVE),
+    ("waiting_completion_is_of_a_spent_entry", TOLD),
+];
+
+const BALANCE: &str = r"
+    select format('user %s: balance %s, ledger %s, last_seq %s, entries %s',
+        coalesce(a.user_id, l.user_id), a.balance, l.total, a.last_seq, l.entries)
+    from accounts a
+    full join (select user_id, sum(amount) as total, count(*) as entries from ledger group by user_id) l
+        on l.user_id = a.user_id
+    where $1::bigint is not null and (a.balance is distinct from coalesce(l.total, 0)
+        or a.last_seq is distinct from coalesce(l.entries, 0))
+    limit $2
+";
+
+const RUNNING: &str = r"
+    select format('user %s, entry %s: %s after %s and %s', user_id, seq, balance_after, before, amount)
+    from (
+        select user_id, seq, amount, balance_after,
+            coalesce(lag(balance_after) over w, 0) as before, coalesce(lag(seq) over w, 0) as last
+        from ledger window w as (partition by user_id order by seq)
+    ) l
+    where $1::bigint is not null and (balance_after <> before + amount or seq <> last + 1)
+    limit $2
+";
+
+const LEDGER_PAYMENT: &str = r"
+    select format('user %s, entry %s: %s of payment %s', l.user_id, l.seq, l.kind, l.payment_id)
+    from ledger l
+    left join payments p on p.id = l.payment_id and p.user_id = l.user_id
+    left join refunds f on f.payment_id = l.payment_id
+    where $1::bigint is not null and l.kind in ('payment', 'refund')
+        and (p.id is null or l.cause <> l.payment_id or (l.kind = 'refund' and f.id is null))
+    limit $2
+";
+
+const DEBITED: &str = r"
+    select format('payment %s: amount %s, debited %s in %s entries', p.id, p.amount, sum(l.amount), count(l.seq))
+    from payments p
+    left join ledger l on l.user_id = p.user_id and l.kind = 'payment' and l.payment_id = p.id
+    where $1::bigint is not null
+    group by p.id
+    having count(l.seq) <> 1 or sum(l.amount) <> -p.amount
+    limit $2
+";
+
+const CREDITED: &str = r"
+    select format('refund %s: amount %s of %s, credited %s in %s entries',
+        f.id, f.amount, p.amount, sum(l.amount), count(l.seq))
+    from refunds f
+    join payments p on p.id = f.payment_id
+    left join ledger l on l.user_id = p.user_id and l.kind = 'refund' and l.payment_id = p.id
+    where $1::bigint is not null
+    group by f.id, p.amount, p.user_id
+    having count(l.seq) <> 1 or sum(l.amount) <> f.amount or f.amount <> p.amount or f.user_id <> p.user_id
+    limit $2
+";
+
+const MONEY: &str = r"
+    select format('balances %s; charged %s, used %s, paid %s, paid back %s', balances, charged, used, paid, back)
+    from (select
+        (select coalesce(sum(balance), 0) from accounts) as balances,
+        (select coalesce(sum(amount), 0) from ledger where kind = 'charge') as charged,
+        (select coalesce(-sum(amount), 0) from ledger where kind = 'use') as used,
+        (select coalesce(sum(amount), 0) from payments) as paid,
+        (select coalesce(sum(amount), 0) from refunds) as back
+    ) m
+    where $1::bigint is not null and balances <> charged - used - paid + back
+    limit $2
+";
+
+const PAYMENT_RESERVATION: &str = r"
+    select format('payment %s: its reservation %s is %s', p.id, r.id, r.status)
+    from payments p
+    join reservations r on r.id = p.reservation_id
+    left join refunds f on f.payment_id = p.id
+    where $1::bigint is not null
+        and (r.status <> case when f.id is null then 'confirmed' else 'refunded' end
+            or p.paid_at >= r.expires_at)
+    limit $2
+";
+
+const CONFIRMED: &str = r"
+    select format('reservation %s is %s and has no payment', r.id, r.status)
+    from reservations r left join payments p on p.reservation_id = r.id
+    where $1::bigint is not null and r.status in ('confirmed', 'refunded') and p.id is null
+    limit $2
+";
+
+const TICKET_SUM: &str = r"
+    select format('payment %s: %s for %s seats; tickets %s for %s, live %s',
+        p.id, p.amount, p.seat_count, sum(k.price), count(k.number), count(*) filter (where k.live))
+    from payments p
+    left join tickets k on k.payment_id = p.id
+    left join refunds f on f.payment_id = p.id
+    where $1::bigint is not null
+    group by p.id, f.id
+    having count(k.number) <> p.seat_count or sum(k.price) <> p.amount
+        or count(*) filter (where k.live) <> case when f.id is null then p.seat_count else 0 end
+    limit $2
+";
+
+const SOLD: &str = r"
+    select format('seat %s of %s is sold to reservation %s', s.number, s.schedule_id, s.hold_id)
+    from seats s
+    where $1::bigint is not null and s.state = 'sold' and 1 <> (
+        select count(*) from payments p
+        join tickets k on k.payment_id = p.id and k.live
+        left join refunds f on f.payment_id = p.id
+        where p.reservation_id = s.hold_id and p.user_id = s.held_by and f.id is null
+            and k.schedule_id = s.schedule_id and k.number = s.number
+    )
+    limit $2
+";
+
+const TICKET_SEAT: &str = r"
+    select format('ticket %s of payment %s: its seat is %s', k.number, k.payment_id, s.state)
+    from tickets k
+    join payments p on p.id = k.payment_id
+    join seats s on s.schedule_id = k.schedule_id and s.number = k.number
+    where $1::bigint is not null and k.live
+        and (s.state <> 'sold' or s.hold_id <> p.reservation_id or s.held_by <> p.user_id)
+    limit $2
+";
+
+const HELD: &str = r"
+    select format('seat %s of %s is held for %s', s.number, s.schedule_id, s.hold_id)
+    from seats s left join reservations r on r.id = s.hold_id
+    where s.state = 'held' and s.held_until > (select db_now($1)) and (
+        r.id is null or r.status <> 'held' or r.user_id <> s.held_by or r.schedule_id <> s.schedule_id
+        or r.expires_at <> s.held_until or s.number <> all(r.seat_numbers)
+    )
+    limit $2
+";
+
+const LIVE: &str = r"
+    select format('reservation %s has %s of %s seats', r.id, count(s.number), r.seat_count)
+    from reservations r
+    left join seats s on s.schedule_id = r.schedule_id and s.number = any(r.seat_numbers)
+        and s.hold_id = r.id and s.state = case r.status when 'held' then 'held' else 'sold' end
+    where r.status = 'confirmed' or (r.status = 'held' and r.expires_at > (select db_now($1)))
+    group by r.id
+    having count(s.number) <> r.seat_count
+    limit $2
+";
+
+const TOLD: &str = r"
+    select format('completion of %s waits but the token is not spent', o.jti)
+    from outbox o left join spent_entries e on e.jti = o.jti
+    where $1::bigint is not null and e.jti is null and o.exp > extract(epoch from clock_timestamp()) - 43200
+    limit $2
+";

@@ -1,0 +1,170 @@
+//! `/v1/concerts` and `/v1/schedules`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use shared::extract::{Query, Segment};
+use shared::page::{Page, PageQuery};
+use shared::problem::Problem;
+use uuid::Uuid;
+
+use super::model::{Concert, Dates, Schedule};
+use super::{Refusal, admin};
+use crate::admitted::{Gate, Guest, Row, entry_required};
+use crate::app::App;
+use crate::codes;
+
+pub struct ConcertsRow;
+pub struct DatesRow;
+pub struct SeatsRow;
+
+impl Row for ConcertsRow {
+    const GATE: Option<Gate> = Some(Gate::Concerts);
+}
+impl Row for DatesRow {
+    const GATE: Option<Gate> = Some(Gate::Dates);
+}
+impl Row for SeatsRow {
+    const GATE: Option<Gate> = Some(Gate::Seats);
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::ConcertNotFound => admin::Refusal::ConcertNotFound.into(),
+            Refusal::ScheduleNotFound => admin::Refusal::ScheduleNotFound.into(),
+            Refusal::SeatsNotReady => Self::new(&codes::SEATS_NOT_READY, "The seats were not made yet."),
+            Refusal::Db(error) => error.into(),
+        }
+    }
+}
+
+/// What a request is about, to say where to queue for it.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject {
+    Concert(Option<Uuid>),
+    Schedule(Option<Uuid>),
+}
+
+/// Adds where to queue to the refusal of somebody without an entry token, as well as it is known.
+pub async fn point_to_queue<T>(
+    app: &App,
+    outcome: Result<T, Problem>,
+    subject: Subject,
+) -> Result<T, Problem> {
+    let refusal = match outcome {
+        Err(refusal) if *refusal.code() == codes::ENTRY_TOKEN_REQUIRED => refusal,
+        outcome => return outcome,
+    };
+    let queue = match subject {
+        Subject::Concert(id) => super::concert(&app.db, id).await.ok().map(|concert| concert.queue),
+        Subject::Schedule(id) => super::existing_schedule(&app.db, id).await.ok().map(|(_, queue)| queue),
+    };
+    Err(queue.map_or(refusal, |queue| entry_required(&app.door, Some(&queue))))
+}
+
+pub async fn list_concerts(
+    State(app): State<App>,
+    _: Guest<ConcertsRow>,
+    page: Result<Query<PageQuery>, Problem>,
+) -> Result<Json<Page<Concert>>, Problem> {
+    let page = page?.0.parse()?;
+    Ok(Json(super::concerts(&app.db, &page).await?))
+}
+
+pub async fn get_concert(
+    State(app): State<App>,
+    guest: Result<Guest<ConcertsRow>, Problem>,
+    Segment(id): Segment<Uuid>,
+) -> Result<Json<Concert>, Problem> {
+    point_to_queue(&app, guest, Subject::Concert(id)).await?;
+    Ok(Json(super::concert(&app.db, id).await?))
+}
+
+/// Query of the list of dates.
+#[derive(Debug, Default, Deserialize)]
+pub struct DatesQuery {
+    from: Option<String>,
+    to: Option<String>,
+    bookable: Option<String>,
+    #[serde(flatten)]
+    page: PageQuery,
+}
+
+pub async fn list_schedules(
+    State(app): State<App>,
+    guest: Result<Guest<DatesRow>, Problem>,
+    Segment(id): Segment<Uuid>,
+    query: Result<Query<DatesQuery>, Problem>,
+) -> Result<Json<Page<Schedule>>, Problem> {
+    let guest = point_to_queue(&app, guest, Subject::Concert(id)).await?;
+    let concert = super::concert(&app.db, id).await?;
+    if let Err(refusal) = guest.enter(&concert.queue) {
+        // Some of its dates may have a queue of their own, and the guest has stood there.
+        let others = super::own_queues(&app.db, concert.concert_id).await?;
+        others.iter().find_map(|queue| guest.enter(queue).ok()).ok_or(refusal)?;
+    }
+    let Query(query) = query?;
+    let page = query.page.parse::<(DateTime<Utc>, Uuid)>()?;
+    let dates = Dates::parse(query.from.as_deref(), query.to.as_deref(), query.bookable.as_deref())?;
+    Ok(Json(super::schedules(&app.db, concert.concert_id, &dates, &page).await?))
+}
+
+pub async fn seat_map(
+    State(app): State<App>,
+    guest: Result<Guest<SeatsRow>, Problem>,
+    Segment(id): Segment<Uuid>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let guest = point_to_queue(&app, guest, Subject::Schedule(id)).await?;
+    let (id, queue) = super::existing_schedule(&app.db, id).await?;
+    guest.enter(&queue)?;
+    let map = super::seat_map(&app.db, id).await?;
+    let body = serde_json::to_string(&map).map_err(Problem::internal)?;
+    let etag = etag(&body);
+    let tags = [
+        (header::ETAG, HeaderValue::from_str(&etag).map_err(Problem::internal)?),
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
+    ];
+    if has_already(&headers, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, tags).into_response());
+    }
+    let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Ok((tags, json, body).into_response())
+}
+
+/// Strong: the same tag is the same bytes.
+fn etag(body: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body.as_bytes());
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest.as_ref()))
+}
+
+/// Whether `If-None-Match` names the tag; compared weakly, as RFC 9110 says.
+fn has_already(headers: &HeaderMap, etag: &str) -> bool {
+    let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|tag| {
+        let tag = tag.trim();
+        tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_follows_the_content_and_is_found_in_lists() {
+        let tag = etag("a");
+        assert_ne!(tag, etag("b"));
+        let headers = |value: &str| HeaderMap::from_iter([(header::IF_NONE_MATCH, value.parse().unwrap())]);
+        assert!(has_already(&headers(&tag), &tag));
+        assert!(has_already(&headers(&format!("\"x\", W/{tag}")), &tag));
+        assert!(has_already(&headers("*"), &tag));
+        assert!(!has_already(&headers("\"x\""), &tag) && !has_already(&HeaderMap::new(), &tag));
+    }
+}

@@ -1,0 +1,208 @@
+//! Concerts, their dates and their seats.
+#![expect(clippy::struct_field_names, reason = "the names are the contract's")]
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use serde::Serialize;
+use shared::clock::as_rfc3339;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// A concert.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Concert {
+    pub concert_id: Uuid,
+    pub title: String,
+    /// The queue in front of it, where a date has none of its own.
+    pub queue: String,
+    #[serde(serialize_with = "as_rfc3339")]
+    pub created_at: DateTime<Utc>,
+}
+
+/// A date of a concert.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Schedule {
+    pub schedule_id: Uuid,
+    pub concert_id: Uuid,
+    /// The queue in front of it.
+    pub queue: String,
+    #[serde(serialize_with = "as_rfc3339")]
+    pub starts_at: DateTime<Utc>,
+    #[serde(serialize_with = "as_rfc3339")]
+    pub sales_open_at: DateTime<Utc>,
+    #[serde(serialize_with = "as_rfc3339")]
+    pub sales_close_at: DateTime<Utc>,
+    /// The most seats one user may have of it, held and sold together.
+    pub max_seats_per_user: Option<i32>,
+    pub seats_total: i64,
+    /// Seats that can be held now.
+    pub remaining: i64,
+    pub sold_out: bool,
+}
+
+/// What a seat shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SeatStatus {
+    Available,
+    Held,
+    Sold,
+}
+
+/// A seat of the map.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Seat {
+    pub number: i32,
+    pub section: Option<String>,
+    pub row: Option<String>,
+    pub price: i64,
+    pub status: SeatStatus,
+}
+
+/// All seats of a date.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SeatMap {
+    pub schedule_id: Uuid,
+    pub remaining: usize,
+    pub sold_out: bool,
+    pub seats: Vec<Seat>,
+    pub available_seat_numbers: Vec<i32>,
+}
+
+impl SeatMap {
+    /// The map of these seats, in the order of their numbers.
+    pub fn new(schedule_id: Uuid, seats: Vec<Seat>) -> Self {
+        let available: Vec<i32> = seats
+            .iter()
+            .filter(|seat| seat.status == SeatStatus::Available)
+            .map(|seat| seat.number)
+            .collect();
+        Self {
+            schedule_id,
+            remaining: available.len(),
+            sold_out: available.is_empty(),
+            seats,
+            available_seat_numbers: available,
+        }
+    }
+}
+
+/// How a date sells.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Report {
+    pub schedule_id: Uuid,
+    pub seats_total: i64,
+    pub sold: i64,
+    pub held: i64,
+    pub free: i64,
+    /// Points paid for the seats that are sold.
+    pub revenue: i64,
+}
+
+/// Which dates a list shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dates {
+    pub from: Option<DateTime<Utc>>,
+    /// Exclusive.
+    pub until: Option<DateTime<Utc>>,
+    pub bookable_only: bool,
+}
+
+/// What is wrong with a value, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Invalid {
+    pub field: &'static str,
+    pub message: String,
+}
+
+impl Invalid {
+    /// `message` about `field`.
+    pub fn new(field: &'static str, message: impl Into<String>) -> Self {
+        Self { field, message: message.into() }
+    }
+}
+
+impl Dates {
+    /// From query values: days in UTC, both inclusive.
+    pub fn parse(from: Option<&str>, to: Option<&str>, bookable: Option<&str>) -> Result<Self, Invalid> {
+        let midnight = |day: NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc();
+        let bookable_only = match bookable {
+            None | Some("true") => true,
+            Some("false") => false,
+            Some(_) => return Err(Invalid::new("bookable", "must be true or false")),
+        };
+        let until = day("to", to)?.and_then(|day| midnight(day).checked_add_signed(TimeDelta::days(1)));
+        Ok(Self { from: day("from", from)?.map(midnight), until, bookable_only })
+    }
+}
+
+fn day(field: &'static str, text: Option<&str>) -> Result<Option<NaiveDate>, Invalid> {
+    let Some(text) = text else { return Ok(None) };
+    let shaped = text.len() == 10;
+    match text.parse::<NaiveDate>().ok().filter(|_| shaped) {
+        Some(day) => Ok(Some(day)),
+        None => Err(Invalid::new(field, "must be a date, YYYY-MM-DD")),
+    }
+}
+
+/// Times of a date that fit each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    pub starts_at: DateTime<Utc>,
+    pub sales_open_at: DateTime<Utc>,
+    pub sales_close_at: DateTime<Utc>,
+}
+
+impl Times {
+    /// Refuses a sale that ends before it begins or goes on after the start.
+    pub fn check(self) -> Result<Self, Invalid> {
+        if self.sales_open_at >= self.sales_close_at {
+            return Err(Invalid::new("sales_close_at", "must be after sales_open_at"));
+        }
+        if self.sales_close_at > self.starts_at {
+            return Err(Invalid::new("sales_close_at", "must not be after starts_at"));
+        }
+        let years = 1970..=9000;
+        for (field, at) in [("starts_at", self.starts_at), ("sales_open_at", self.sales_open_at)] {
+            if !years.contains(&chrono::Datelike::year(&at)) {
+                return Err(Invalid::new(field, "is out of range"));
+            }
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_whole_and_both_ends_count() {
+        let dates = Dates::parse(Some("2026-03-01"), Some("2026-03-01"), None).unwrap();
+        assert!(dates.bookable_only);
+        assert_eq!(dates.until.unwrap() - dates.from.unwrap(), TimeDelta::days(1));
+        for bad in ["2026-13-01", "yesterday", "2026-3-1", "", "2026-03-01T00:00:00Z"] {
+            assert_eq!(Dates::parse(None, Some(bad), None).unwrap_err().field, "to", "{bad}");
+        }
+        assert!(Dates::parse(None, None, Some("yes")).is_err());
+    }
+
+    #[test]
+    fn a_sale_ends_after_it_begins_and_before_the_show() {
+        let at = |hour: i64| DateTime::from_timestamp(1_800_000_000 + hour * 3600, 0).unwrap();
+        let times = |open, close, start| {
+            Times { sales_open_at: at(open), sales_close_at: at(close), starts_at: at(start) }.check()
+        };
+        assert!(times(0, 1, 1).is_ok());
+        assert!(times(1, 1, 2).is_err() && times(0, 3, 2).is_err());
+    }
+
+    #[test]
+    fn a_map_counts_what_is_available() {
+        let seat = |number, status| Seat { number, section: None, row: None, price: 1, status };
+        let map = SeatMap::new(
+            Uuid::nil(),
+            vec![seat(1, SeatStatus::Sold), seat(2, SeatStatus::Available), seat(3, SeatStatus::Held)],
+        );
+        assert_eq!((map.remaining, map.sold_out, map.available_seat_numbers), (1, false, vec![2]));
+    }
+}

@@ -1,0 +1,258 @@
+//! `concerts`, `schedules`, `seats`, read.
+
+use chrono::{DateTime, Utc};
+use shared::page::PageOf;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::model::{Concert, Dates, Report, Schedule, Seat, SeatStatus};
+use crate::db::{Conn, Result};
+
+#[derive(FromRow)]
+struct ConcertRow {
+    id: Uuid,
+    title: String,
+    queue: String,
+    created_at: DateTime<Utc>,
+}
+
+impl From<ConcertRow> for Concert {
+    fn from(row: ConcertRow) -> Self {
+        Self { concert_id: row.id, title: row.title, queue: row.queue, created_at: row.created_at }
+    }
+}
+
+/// One concert.
+pub async fn concert(conn: &mut Conn, id: Uuid) -> Result<Option<Concert>> {
+    let row: Option<ConcertRow> =
+        sqlx::query_as(r"select id, title, queue, created_at from concerts where id = $1")
+            .bind(id)
+            .fetch_optional(conn)
+            .await?;
+    Ok(row.map(Concert::from))
+}
+
+/// Concerts after a cursor; `current_only`: those with a date whose sale has not ended.
+pub async fn concerts(
+    conn: &mut Conn,
+    offset_ms: i64,
+    page: &PageOf<Uuid>,
+    current_only: bool,
+) -> Result<Vec<Concert>> {
+    let rows: Vec<ConcertRow> = sqlx::query_as(
+        r"
+        with t as materialized (select db_now($1) as now)
+        select c.id, c.title, c.queue, c.created_at
+        from concerts c cross join t
+        where ($2::uuid is null or c.id > $2)
+            and (not $3 or exists (
+                select 1 from schedules s
+                where s.concert_id = c.id and s.sales_close_at > t.now and s.starts_at > t.now
+            ))
+        order by c.id
+        limit $4
+        ",
+    )
+    .bind(offset_ms)
+    .bind(page.after)
+    .bind(current_only)
+    .bind(page.rows())
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(Concert::from).collect())
+}
+
+#[derive(FromRow)]
+struct ScheduleRow {
+    id: Uuid,
+    concert_id: Uuid,
+    queue: String,
+    starts_at: DateTime<Utc>,
+    sales_open_at: DateTime<Utc>,
+    sales_close_at: DateTime<Utc>,
+    max_seats_per_user: Option<i32>,
+    total: i64,
+    remaining: i64,
+}
+
+impl From<ScheduleRow> for Schedule {
+    fn from(row: ScheduleRow) -> Self {
+        Self {
+            schedule_id: row.id,
+            concert_id: row.concert_id,
+            queue: row.queue,
+            starts_at: row.starts_at,
+            sales_open_at: row.sales_open_at,
+            sales_close_at: row.sales_close_at,
+            max_seats_per_user: row.max_seats_per_user,
+            seats_total: row.total,
+            remaining: row.remaining,
+            sold_out: row.total > 0 && row.remaining == 0,
+        }
+    }
+}
+
+/// Dates of a concert after a cursor, the earliest first.
+pub async fn schedules(
+    conn: &mut Conn,
+    offset_ms: i64,
+    concert: Uuid,
+    dates: &Dates,
+    page: &PageOf<(DateTime<Utc>, Uuid)>,
+) -> Result<Vec<Schedule>> {
+    let (after_start, after_id) = page.after.unzip();
+    let rows: Vec<ScheduleRow> = sqlx::query_as(
+        r"
+        with t as materialized (select db_now($1) as now)
+        select s.id, s.concert_id, coalesce(s.queue, c.queue) as queue, s.starts_at, s.sales_open_at,
+            s.sales_close_at, s.max_seats_per_user, n.total, n.remaining
+        from schedules s
+        join concerts c on c.id = s.concert_id
+        cross join t
+        cross join lateral (
+            select count(*) as total,
+                count(*) filter (
+                    where state = 'free' or (state = 'held' and held_until <= t.now)
+                ) as remaining
+            from seats where schedule_id = s.id
+        ) n
+        where s.concert_id = $2
+            and ($3::timestamptz is null or s.starts_at >= $3)
+            and ($4::timestamptz is null or s.starts_at < $4)
+            and (not $5 or (
+                s.starts_at > t.now and s.sales_open_at <= t.now and t.now < s.sales_close_at
+                and n.remaining > 0
+            ))
+            and ($6::timestamptz is null or (s.starts_at, s.id) > ($6, $7::uuid))
+        order by s.starts_at, s.id
+        limit $8
+        ",
+    )
+    .bind(offset_ms)
+    .bind(concert)
+    .bind(dates.from)
+    .bind(dates.until)
+    .bind(dates.bookable_only)
+    .bind(after_start)
+    .bind(after_id)
+    .bind(page.rows())
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(Schedule::from).collect())
+}
+
+/// One date.
+pub async fn schedule(conn: &mut Conn, offset_ms: i64, id: Uuid) -> Result<Option<Schedule>> {
+    let row: Option<ScheduleRow> = sqlx::query_as(
+        r"
+        with t as materialized (select db_now($1) as now)
+        select s.id, s.concert_id, coalesce(s.queue, c.queue) as queue, s.starts_at, s.sales_open_at,
+            s.sales_close_at, s.max_seats_per_user, n.total, n.remaining
+        from schedules s
+        join concerts c on c.id = s.concert_id
+        cross join t
+        cross join lateral (
+            select count(*) as total,
+                count(*) filter (
+                    where state = 'free' or (state = 'held' and held_until <= t.now)
+                ) as remaining
+            from seats where schedule_id = s.id
+        ) n
+        where s.id = $2
+        ",
+    )
+    .bind(offset_ms)
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(Schedule::from))
+}
+
+/// The queue in front of a date.
+pub async fn queue_of_schedule(conn: &mut Conn, id: Uuid) -> Result<Option<String>> {
+    Ok(sqlx::query_scalar(
+        r"
+        select coalesce(s.queue, c.queue) from schedules s join concerts c on c.id = s.concert_id
+        where s.id = $1
+        ",
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// The queues that dates of a concert have of their own.
+pub async fn own_queues(conn: &mut Conn, concert: Uuid) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar(
+        r"select distinct queue from schedules where concert_id = $1 and queue is not null",
+    )
+    .bind(concert)
+    .fetch_all(conn)
+    .await?)
+}
+
+#[derive(FromRow)]
+struct SeatRow {
+    number: i32,
+    section: Option<String>,
+    row: Option<String>,
+    price: i64,
+    shown: String,
+}
+
+/// The seats of a date in the order of their numbers; a hold past its deadline shows as available.
+pub async fn seats(conn: &mut Conn, offset_ms: i64, schedule: Uuid) -> Result<Vec<Seat>> {
+    let rows: Vec<SeatRow> = sqlx::query_as(
+        r"
+        select number, section, row, price,
+            case when state = 'held' and held_until <= (select db_now($1)) then 'free' else state end as shown
+        from seats where schedule_id = $2
+        order by number
+        ",
+    )
+    .bind(offset_ms)
+    .bind(schedule)
+    .fetch_all(conn)
+    .await?;
+    let seat = |row: SeatRow| Seat {
+        number: row.number,
+        section: row.section,
+        row: row.row,
+        price: row.price,
+        status: match row.shown.as_str() {
+            "free" => SeatStatus::Available,
+            "held" => SeatStatus::Held,
+            _ => SeatStatus::Sold,
+        },
+    };
+    Ok(rows.into_iter().map(seat).collect())
+}
+
+/// How a date sells.
+pub async fn report(conn: &mut Conn, offset_ms: i64, schedule: Uuid) -> Result<Option<Report>> {
+    let row: Option<(i64, i64, i64, i64)> = sqlx::query_as(
+        r"
+        with t as materialized (select db_now($1) as now)
+        select n.total, n.sold, n.held,
+            (select coalesce(sum(price), 0)::bigint from tickets where schedule_id = s.id and live)
+        from schedules s cross join t cross join lateral (
+            select count(*) as total, count(*) filter (where state = 'sold') as sold,
+                count(*) filter (where state = 'held' and held_until > t.now) as held
+            from seats where schedule_id = s.id
+        ) n
+        where s.id = $2
+        ",
+    )
+    .bind(offset_ms)
+    .bind(schedule)
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|(seats_total, sold, held, revenue)| Report {
+        schedule_id: schedule,
+        seats_total,
+        sold,
+        held,
+        free: seats_total - sold - held,
+        revenue,
+    }))
+}

@@ -1,0 +1,293 @@
+//! The way to Postgres: connections, transactions, and what an error of the database means here.
+//!
+//! Two queues stand in front of the database, both in the service: a fair semaphore with a
+//! deadline ([`Db`] hands out as many lanes as there are connections), and behind it the pool.
+//! `sqlx` is named here and in the `store.rs` files, nowhere else.
+
+use std::ops::{Deref, DerefMut};
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::clock::Clock;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What every statement runs on.
+pub type Conn = PgConnection;
+
+/// Waiting for a lane ends before the request's own time limit does.
+const LANE_LIMIT: Duration = Duration::from_secs(8);
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
+/// A transaction that begins on a connection that died meanwhile takes the next one.
+const STALE_CONNECTIONS: usize = 64;
+
+/// Milliseconds; ends what would otherwise hold locks or a connection for ever.
+const LIMITS: [(&str, &str); 3] = [
+    ("statement_timeout", "8000"),
+    ("lock_timeout", "4000"),
+    ("idle_in_transaction_session_timeout", "10000"),
+];
+
+/// What went wrong between us and the database.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// Gone, starting, stopping or out of resources: the same request may work later.
+    #[error("the database does not answer: {0}")]
+    Unavailable(String),
+    /// No lane came free in time.
+    #[error("every connection was busy for too long")]
+    Busy,
+    /// Two transactions were in each other's way; the same transaction may work at once.
+    #[error("conflict between transactions: {0}")]
+    Conflict(String),
+    /// A named constraint refused.
+    #[error("constraint {0}")]
+    Constraint(String),
+    /// A mistake of ours.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The outcome of a statement.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Whether this constraint refused.
+    pub fn is_constraint(&self, name: &str) -> bool {
+        matches!(self, Self::Constraint(constraint) if constraint == name)
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        let text = error.to_string();
+        match &error {
+            E::Database(refused) => match (refused.code().as_deref(), refused.constraint()) {
+                (Some("40001" | "40P01"), _) => Self::Conflict(text),
+                (Some(code), _) if is_passing(code) => Self::Unavailable(text),
+                (_, Some(constraint)) => Self::Constraint(constraint.to_owned()),
+                _ => Self::Failed(text),
+            },
+            E::Io(_)
+            | E::Tls(_)
+            | E::Protocol(_)
+            | E::PoolTimedOut
+            | E::PoolClosed
+            | E::WorkerCrashed
+            | E::BeginFailed => Self::Unavailable(text),
+            _ => Self::Failed(text),
+        }
+    }
+}
+
+/// Whether a connection of the pool had died unnoticed: the server was stopped or went away.
+fn is_stale(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(refused) => matches!(refused.code().as_deref(), Some("57P01" | "57P02")),
+        _ => false,
+    }
+}
+
+/// SQLSTATE classes of trouble that passes: connection, resources, shutdown, time-outs, read-only.
+fn is_passing(code: &str) -> bool {
+    ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+        || matches!(code, "25006" | "25P03" | "55P03")
+}
+
+/// The database, and the clock's offset that its statements take. Clones share the pool.
+#[derive(Clone)]
+pub struct Db {
+    pool: PgPool,
+    lanes: Arc<Semaphore>,
+    clock: Clock,
+}
+
+/// A connection outside a transaction.
+pub struct Lane {
+    conn: PoolConnection<Postgres>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A transaction; dropped without [`Tx::commit`], it never was.
+pub struct Tx {
+    tx: Transaction<'static, Postgres>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Db {
+    /// A pool of `connections` to `url`; connects when first used.
+    pub fn new(url: &str, connections: u32, clock: Clock) -> Result<Self> {
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_LIMIT)
+            .test_before_acquire(false)
+            .connect_lazy_with(options(url)?.options(LIMITS));
+        Ok(Self { pool, lanes: Arc::new(Semaphore::new(connections as usize)), clock })
+    }
+
+    /// What statements that judge a deadline take as their `offset_ms`.
+    pub fn offset_ms(&self) -> i64 {
+        self.clock.offset_ms()
+    }
+
+    /// The clock whose offset that is.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// A connection; each statement on it stands alone.
+    pub async fn lane(&self) -> Result<Lane> {
+        let permit = self.permit().await?;
+        Ok(Lane { conn: self.pool.acquire().await?, _permit: permit })
+    }
+
+    /// A transaction at `read committed`.
+    pub async fn begin(&self) -> Result<Tx> {
+        let permit = self.permit().await?;
+        let mut left = STALE_CONNECTIONS;
+        loop {
+            match self.pool.begin().await {
+                Ok(tx) => return Ok(Tx { tx, _permit: permit }),
+                Err(error) if left > 0 && is_stale(&error) => left -= 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// A read-only transaction that sees one moment, however long it takes.
+    pub async fn snapshot(&self) -> Result<Tx> {
+        let permit = self.permit().await?;
+        let tx = self.pool.begin_with("begin isolation level repeatable read read only").await?;
+        Ok(Tx { tx, _permit: permit })
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit> {
+        let waited = tokio::time::timeout(LANE_LIMIT, self.lanes.clone().acquire_owned()).await;
+        waited.map_err(|_| Error::Busy)?.map_err(|_| Error::Unavailable("the service is stopping".into()))
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<()> {
+        let mut conn = self.pool.acquire().await?;
+        sqlx::query("select 1").execute(&mut *conn).await?;
+        Ok(())
+    }
+}
+
+impl Tx {
+    /// Makes it so.
+    pub async fn commit(self) -> Result<()> {
+        Ok(self.tx.commit().await?)
+    }
+}
+
+impl Deref for Lane {
+    type Target = Conn;
+    fn deref(&self) -> &Conn {
+        &self.conn
+    }
+}
+
+impl DerefMut for Lane {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+}
+
+impl Deref for Tx {
+    type Target = Conn;
+    fn deref(&self) -> &Conn {
+        &self.tx
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.tx
+    }
+}
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// Applies pending migrations, on a connection of its own without time limits.
+pub async fn migrate(url: &str) -> std::result::Result<(), String> {
+    use sqlx::{ConnectOptions as _, Connection as _};
+    let options = options(url).map_err(|error| error.to_string())?;
+    let mut conn =
+        options.connect().await.map_err(|error| format!("the database does not answer: {error}"))?;
+    let outcome = MIGRATIONS.run(&mut conn).await;
+    let outcome = outcome.map_err(|error| format!("the migrations cannot be applied: {error}"));
+    if let Err(error) = conn.close().await {
+        tracing::debug!(%error, "the migrations' connection did not close cleanly");
+    }
+    outcome
+}
+
+impl Db {
+    /// Whether every migration of this binary has been applied.
+    pub async fn is_migrated(&self) -> Result<bool> {
+        let newest = MIGRATIONS.iter().map(|migration| migration.version).max();
+        let mut conn = self.pool.acquire().await?;
+        let applied: std::result::Result<Option<i64>, _> =
+            sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
+                .fetch_one(&mut *conn)
+                .await;
+        match applied {
+            Ok(applied) => Ok(applied >= newest),
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn options(url: &str) -> Result<PgConnectOptions> {
+    let options = PgConnectOptions::from_str(url);
+    let quiet = [("client_min_messages", "warning")];
+    let options = options.map(|options| options.application_name("booking-service").options(quiet));
+    options.map_err(Error::from)
+}
+
+/// Waits until the database answers, at most `limit`; wrong credentials and names end the wait.
+pub async fn await_answer(url: &str, limit: Duration) -> std::result::Result<(), String> {
+    use sqlx::{ConnectOptions as _, Connection as _};
+    let options = options(url).map_err(|error| format!("DATABASE_URL cannot be read: {error}"))?;
+    let place = format!("{}:{}", options.get_host(), options.get_port());
+    let deadline = tokio::time::Instant::now() + limit;
+    loop {
+        let attempt = tokio::time::timeout(Duration::from_secs(5), options.connect()).await;
+        let error = match attempt {
+            Ok(Ok(conn)) => return conn.close().await.map_err(|error| error.to_string()),
+            Ok(Err(error)) => error,
+            Err(_) => sqlx::Error::PoolTimedOut,
+        };
+        let code = error.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
+        let for_good = code.is_some_and(|code| code.starts_with("28") || code == "3D000");
+        if for_good || tokio::time::Instant::now() >= deadline {
+            let told = error.as_database_error().map(|error| error.message().to_owned());
+            let told = told.unwrap_or_else(|| error.to_string());
+            return Err(format!("the database at {place} cannot be used: {told}"));
+        }
+        tracing::warn!(place, %error, "the database does not answer yet; trying again");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_that_passes_is_told_from_mistakes() {
+        for code in ["08006", "53300", "57P01", "57014", "25006", "55P03", "58030"] {
+            assert!(is_passing(code), "{code}");
+        }
+        for code in ["23505", "42601", "22003", "40001"] {
+            assert!(!is_passing(code), "{code}");
+        }
+    }
+}

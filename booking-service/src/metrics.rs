@@ -1,0 +1,74 @@
+//! Every metric of this service, with its unit and meaning. Requests are counted by
+//! [`shared::serve`] (`http_requests_total`, `http_request_duration_seconds`).
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+/// Holds made, in reservations.
+pub const HOLDS: &str = "booking_holds_total";
+/// Seats that were held.
+pub const SEATS_HELD: &str = "booking_seats_held_total";
+/// Payments made.
+pub const PAYMENTS: &str = "booking_payments_total";
+/// Points that were paid.
+pub const POINTS_PAID: &str = "booking_points_paid_total";
+/// Payments refunded.
+pub const REFUNDS: &str = "booking_refunds_total";
+/// Refusals, by `verb` and `reason`.
+pub const REFUSED: &str = "booking_refused_total";
+/// Attempts at a hold that met another one half-way and were made again.
+pub const HOLD_COLLISIONS: &str = "booking_hold_collisions_total";
+/// Reservations that the sweeper found past their deadline.
+pub const SWEPT: &str = "booking_swept_total";
+/// Messages to the queue service that it has heard.
+pub const DELIVERED: &str = "booking_outbox_delivered_total";
+/// Attempts to tell the queue service that failed, in batches.
+pub const DELIVERY_FAILURES: &str = "booking_outbox_failures_total";
+/// Messages that the queue service has not heard yet.
+pub const OUTBOX_WAITING: &str = "booking_outbox_waiting";
+/// Age of the oldest of them, in seconds.
+pub const OUTBOX_LAG: &str = "booking_outbox_lag_seconds";
+/// Entry tokens this replica knows to be spent or revoked and not yet expired.
+pub const ENDED_ENTRIES: &str = "booking_ended_entries";
+
+/// Gives the recorder the meanings.
+pub fn describe() {
+    describe_counter!(HOLDS, "holds made, in reservations");
+    describe_counter!(SEATS_HELD, "seats that were held");
+    describe_counter!(PAYMENTS, "payments made");
+    describe_counter!(POINTS_PAID, "points that were paid");
+    describe_counter!(REFUNDS, "payments refunded");
+    describe_counter!(REFUSED, "refusals, by verb and reason");
+    describe_counter!(HOLD_COLLISIONS, "attempts at a hold that met another half-way and were made again");
+    describe_counter!(SWEPT, "reservations that the sweeper found past their deadline");
+    describe_counter!(DELIVERED, "completions that the queue service has heard");
+    describe_counter!(DELIVERY_FAILURES, "batches of completions that could not be told");
+    describe_gauge!(OUTBOX_WAITING, "completions that the queue service has not heard yet");
+    describe_histogram!(OUTBOX_LAG, metrics::Unit::Seconds, "age of a completion when it was heard");
+    describe_gauge!(ENDED_ENTRIES, "entry tokens known to be spent or revoked");
+}
+
+/// Counts one refusal.
+pub fn refused(verb: &'static str, reason: &'static str) {
+    counter!(REFUSED, "verb" => verb, "reason" => reason).increment(1);
+}
+
+/// Counts one more of `name`.
+pub fn one(name: &'static str) {
+    many(name, 1);
+}
+
+/// Counts `by` more of `name`.
+pub fn many(name: &'static str, by: u64) {
+    counter!(name).increment(by);
+}
+
+/// Sets the gauge `name`; counts are far below where f64 loses units.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+pub fn level(name: &'static str, value: u64) {
+    gauge!(name).set(value as f64);
+}
+
+/// Records one duration.
+pub fn seconds(name: &'static str, value: f64) {
+    histogram!(name).record(value);
+}

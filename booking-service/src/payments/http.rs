@@ -1,0 +1,91 @@
+//! `/v1/payments`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{ErrorResponse, IntoResponse, Response};
+use serde::Deserialize;
+use shared::extract::{RawBody, Segment};
+use shared::problem::Problem;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{GiveBack, Paid, Pay, Receipt, Refunded, Refusal};
+use crate::admitted::{Admitted, Anyone, Buyer, Gate, Row};
+use crate::answers::Created;
+use crate::app::App;
+use crate::holds::http as holds;
+use crate::idempotency::{KeyHeader, Need};
+use crate::{codes, metrics};
+
+pub struct PayRow;
+
+impl Row for PayRow {
+    const GATE: Option<Gate> = Some(Gate::Pay);
+}
+
+/// Which hold to pay; what it costs is the service's to say.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+pub struct PayBody {
+    pub reservation_id: String,
+}
+
+pub async fn pay(
+    State(app): State<App>,
+    buyer: Buyer<PayRow>,
+    key: KeyHeader,
+    raw: RawBody,
+) -> Result<Created<Paid>, ErrorResponse> {
+    let (caller, intent) = key.admit(&app, buyer, &raw, Need::Honoured).await?;
+    let body: PayBody = raw.parse()?;
+    let reservation = body.reservation_id.parse().ok();
+    Ok(Created(app.payments.pay(&Pay { caller, reservation, intent }).await?))
+}
+
+pub async fn receipt(
+    State(app): State<App>,
+    who: Admitted<Anyone>,
+    Segment(id): Segment<Uuid>,
+) -> Result<Json<Receipt>, ErrorResponse> {
+    Ok(Json(app.payments.receipt(who.caller.user(), id).await?))
+}
+
+pub async fn refund(
+    State(app): State<App>,
+    buyer: Buyer<Anyone>,
+    Segment(id): Segment<Uuid>,
+    key: KeyHeader,
+    raw: RawBody,
+) -> Result<Created<Refunded>, ErrorResponse> {
+    let payment = match app.payments.receipt(buyer.user(), id).await {
+        Ok(receipt) => receipt.paid.payment_id,
+        Err(refusal) => {
+            // Nothing can have been remembered of it: a spent token is refused first.
+            buyer.unspent(&app.door)?;
+            return Err(refusal.into());
+        }
+    };
+    let (caller, intent) = key.admit(&app, buyer, &raw, Need::Honoured).await?;
+    let wish = GiveBack { user: caller.user().to_owned(), payment, intent };
+    Ok(Created(app.payments.refund(&wish).await?))
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let problem = match self {
+            Self::Door(refusal) => refusal.into(),
+            Self::ReservationNotFound => holds::not_found(),
+            Self::NotHeld => holds::not_held(),
+            Self::HoldExpired => holds::expired(),
+            Self::AlreadyPaid { payment } => Problem::new(&codes::ALREADY_PAID, "The reservation is paid.")
+                .with("payment_id", payment.map(|id| id.to_string())),
+            Self::PaymentNotFound => Problem::new(&codes::PAYMENT_NOT_FOUND, "You have no such payment."),
+            Self::AlreadyRefunded => Problem::new(&codes::ALREADY_REFUNDED, "The payment was refunded."),
+            Self::ShowStarted => Problem::new(&codes::SHOW_STARTED, "The show has started."),
+            Self::Points(refusal) => return refusal.into_response(),
+            Self::Key(refusal) => return refusal.into_response(),
+            Self::Db(error) => error.into(),
+        };
+        metrics::refused("payment", problem.code().word);
+        problem.into_response()
+    }
+}

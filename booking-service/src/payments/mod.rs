@@ -1,0 +1,217 @@
+//! Payments: points for held seats, and back.
+//!
+//! ```text
+//!   reservation (locked) ─ seats held → sold ─ debit + ledger ─ payment, tickets, confirmed
+//!          ─ entry tokens spent + outbox ─ idempotency ─ commit ─▶ wake the relay
+//! ```
+//!
+//! One transaction: either all of that or nothing. Locks are won in one order everywhere:
+//! reservation, seats by number, account. Invariants, and who keeps them:
+//!
+//! - no money without a seat: the seats that become sold are counted, by the hold's own id;
+//! - no seat without money: the debit is in the same transaction;
+//! - paid once: the reservation's lock and status; behind them the unique key on the reservation;
+//! - the right amount of the right user's hold: the composite foreign key to the immutable header;
+//! - a seat is sold once: its row; independently of it the unique index over live tickets;
+//! - nothing is paid past the deadline: compared again after the last lock was won;
+//! - a sweep never undoes a payment: it passes over locked rows and looks at the status.
+
+pub mod http;
+mod model;
+mod store;
+
+use shared::ids::new_id;
+use uuid::Uuid;
+
+pub use model::{Paid, Receipt, Refunded};
+
+use crate::admitted::{self, Caller, Entry};
+use crate::config::ReleaseOn;
+use crate::db::{self, Db, Tx};
+use crate::holds::Status;
+use crate::idempotency::{self, Intent};
+use crate::metrics;
+use crate::outbox::Outbox;
+use crate::points::{self, Points};
+use crate::retry::{self, MayConflict};
+use model::Payable;
+
+/// Why nothing is paid or paid back. In the order of the contract.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error(transparent)]
+    Door(#[from] admitted::Refusal),
+    #[error("you have no such reservation")]
+    ReservationNotFound,
+    #[error("the reservation is paid")]
+    AlreadyPaid { payment: Option<Uuid> },
+    #[error("the reservation is not held")]
+    NotHeld,
+    #[error("the hold is past its deadline")]
+    HoldExpired,
+    #[error("you have no such payment")]
+    PaymentNotFound,
+    #[error("the payment was refunded")]
+    AlreadyRefunded,
+    #[error("the show has started")]
+    ShowStarted,
+    #[error(transparent)]
+    Points(#[from] points::Refusal),
+    #[error(transparent)]
+    Key(#[from] idempotency::Refusal),
+    #[error(transparent)]
+    Db(#[from] db::Error),
+}
+
+impl MayConflict for Refusal {
+    fn is_conflict(&self) -> bool {
+        match self {
+            Self::Db(db::Error::Conflict(_))
+            | Self::Key(idempotency::Refusal::Db(db::Error::Conflict(_))) => true,
+            Self::Points(refusal) => refusal.is_conflict(),
+            _ => false,
+        }
+    }
+}
+
+/// Somebody's wish to pay a hold.
+#[derive(Clone, Debug)]
+pub struct Pay {
+    pub caller: Caller,
+    /// `None`: the id that was sent cannot be one.
+    pub reservation: Option<Uuid>,
+    pub intent: Option<Intent>,
+}
+
+/// Somebody's wish to give tickets back.
+#[derive(Clone, Debug)]
+pub struct GiveBack {
+    pub user: String,
+    pub payment: Uuid,
+    pub intent: Option<Intent>,
+}
+
+/// The verbs of payments.
+pub struct Payments {
+    pub db: Db,
+    pub points: std::sync::Arc<Points>,
+    pub outbox: Outbox,
+    pub release_on: ReleaseOn,
+}
+
+impl Payments {
+    /// Pays a hold.
+    pub async fn pay(&self, wish: &Pay) -> Result<Paid, Refusal> {
+        let (paid, spent) = retry::retried(|| self.try_pay(wish)).await?;
+        self.outbox.committed(&spent);
+        metrics::one(metrics::PAYMENTS);
+        metrics::many(metrics::POINTS_PAID, paid.amount.cast_unsigned());
+        Ok(paid)
+    }
+
+    async fn try_pay(&self, wish: &Pay) -> Result<(Paid, Vec<Entry>), Refusal> {
+        let mut tx = self.db.begin().await?;
+        idempotency::claim(&mut tx, &self.db, wish.intent.as_ref()).await?;
+        let payable = lock(&mut tx, wish).await?;
+        if store::sell(&mut tx, self.db.offset_ms(), &payable).await? != payable.seats.len() {
+            return Err(Refusal::HoldExpired);
+        }
+        let payment = new_id(self.db.clock());
+        let balance = self.points.pay(&mut tx, wish.caller.user(), payment, payable.amount).await?;
+        let paid = store::record(&mut tx, self.db.offset_ms(), payment, &payable, balance).await?;
+        let paid = paid.ok_or(Refusal::HoldExpired)?;
+        let spent = self.spend(&mut tx, &payable, wish.caller.entry()).await?;
+        idempotency::remember(&mut tx, &self.db, wish.intent.as_ref(), &paid).await?;
+        tx.commit().await?;
+        Ok((paid, spent))
+    }
+
+    /// Under `RELEASE_ON=payment` the hold's entry token ends, and the one that is shown, which
+    /// must not have ended before: two payments at once cannot both end it.
+    async fn spend(
+        &self,
+        tx: &mut Tx,
+        payable: &Payable,
+        shown: Option<&Entry>,
+    ) -> Result<Vec<Entry>, Refusal> {
+        if self.release_on == ReleaseOn::Hold {
+            return Ok(Vec::new());
+        }
+        let ending = payable.ending(shown);
+        let spent = self.outbox.spend(tx, &ending).await?;
+        match shown {
+            Some(shown) if !spent.contains(&shown.jti) => Err(admitted::Refusal::EntryCompleted.into()),
+            _ => Ok(ending),
+        }
+    }
+
+    /// The receipt of a user's own payment.
+    pub async fn receipt(&self, user: &str, payment: Option<Uuid>) -> Result<Receipt, Refusal> {
+        let payment = payment.ok_or(Refusal::PaymentNotFound)?;
+        let receipt = store::receipt(&mut *self.db.lane().await?, user, payment).await?;
+        receipt.ok_or(Refusal::PaymentNotFound)
+    }
+
+    /// Gives tickets back for what was paid, until the show starts.
+    pub async fn refund(&self, wish: &GiveBack) -> Result<Refunded, Refusal> {
+        let refunded = retry::retried(|| self.try_refund(wish)).await?;
+        metrics::one(metrics::REFUNDS);
+        Ok(refunded)
+    }
+
+    async fn try_refund(&self, wish: &GiveBack) -> Result<Refunded, Refusal> {
+        let mut tx = self.db.begin().await?;
+        idempotency::claim(&mut tx, &self.db, wish.intent.as_ref()).await?;
+        let refundable = store::lock_refundable(&mut tx, &wish.user, wish.payment).await?;
+        let refundable = refundable.ok_or(Refusal::PaymentNotFound)?;
+        if refundable.refunded {
+            return Err(Refusal::AlreadyRefunded);
+        }
+        let refund_id = new_id(self.db.clock());
+        let refunded_at = store::take_back(&mut tx, self.db.offset_ms(), refund_id, wish.payment).await?;
+        let refunded_at = refunded_at.ok_or(Refusal::ShowStarted)?;
+        let freed = store::free(&mut tx, refundable.reservation_id).await?;
+        if freed != i64::from(refundable.seat_count) {
+            let text = format!("payment {}: {freed} seats are sold to it", wish.payment);
+            return Err(db::Error::Failed(text).into());
+        }
+        let amount = refundable.amount;
+        let balance_after = self.points.pay_back(&mut tx, &wish.user, wish.payment, amount).await?;
+        let refunded = Refunded { refund_id, payment_id: wish.payment, amount, balance_after, refunded_at };
+        idempotency::remember(&mut tx, &self.db, wish.intent.as_ref(), &refunded).await?;
+        tx.commit().await?;
+        Ok(refunded)
+    }
+}
+
+/// Locks the reservation, or says what is in the way of paying it.
+async fn lock(tx: &mut Tx, wish: &Pay) -> Result<Payable, Refusal> {
+    let jti = wish.caller.entry().map(|entry| entry.jti.as_str());
+    let found = match wish.reservation {
+        Some(id) => store::lock_payable(tx, wish.caller.user(), id, jti).await?,
+        None => None,
+    };
+    let Some(payable) = found else {
+        let spent = store::is_spent(tx, jti).await?;
+        return Err(if spent {
+            admitted::Refusal::EntryCompleted.into()
+        } else {
+            Refusal::ReservationNotFound
+        });
+    };
+    if payable.shown_is_spent {
+        return Err(admitted::Refusal::EntryCompleted.into());
+    }
+    if !wish.caller.may_enter(&payable.queue) {
+        return Err(admitted::Refusal::WrongQueue.into());
+    }
+    match payable.status {
+        Status::Held => Ok(payable),
+        Status::Confirmed => {
+            let payment = store::payment_of(tx, payable.reservation_id).await?;
+            Err(Refusal::AlreadyPaid { payment })
+        }
+        Status::Cancelled | Status::Refunded => Err(Refusal::NotHeld),
+        Status::Expired => Err(Refusal::HoldExpired),
+    }
+}

@@ -1,0 +1,109 @@
+//! `/v1/points`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{ErrorResponse, IntoResponse, Response};
+use serde::Serialize;
+use serde_json::Value;
+use shared::extract::{Query, RawBody};
+use shared::page::{Page, PageQuery};
+use shared::problem::Problem;
+use utoipa::ToSchema;
+
+use super::{Amount, Balance, Kind, LedgerEntry, Move, Moved, Refusal, memo};
+use crate::admitted::{Admitted, Anyone, Buyer};
+use crate::answers::Created;
+use crate::app::App;
+use crate::idempotency::{KeyHeader, Need};
+use crate::{codes, metrics};
+
+/// A charge. Its members are judged one by one, so that an amount that is none says so by name.
+#[derive(Serialize, ToSchema)]
+pub struct ChargeBody {
+    #[schema(minimum = 1)]
+    pub amount: i64,
+}
+
+/// A use.
+#[derive(Serialize, ToSchema)]
+pub struct UseBody {
+    #[schema(minimum = 1)]
+    pub amount: i64,
+    #[schema(max_length = 200)]
+    pub memo: Option<String>,
+}
+
+pub async fn balance(State(app): State<App>, who: Admitted<Anyone>) -> Result<Json<Balance>, ErrorResponse> {
+    Ok(Json(app.points.balance(who.caller.user()).await?))
+}
+
+pub async fn history(
+    State(app): State<App>,
+    who: Admitted<Anyone>,
+    page: Result<Query<PageQuery>, Problem>,
+) -> Result<Json<Page<LedgerEntry>>, ErrorResponse> {
+    let page = page?.0.parse()?;
+    Ok(Json(app.points.history(who.caller.user(), &page).await?))
+}
+
+pub async fn charge(
+    State(app): State<App>,
+    buyer: Buyer<Anyone>,
+    key: KeyHeader,
+    raw: RawBody,
+) -> Result<Created<Moved>, ErrorResponse> {
+    carry_out(&app, buyer, key, raw, Kind::Charge).await
+}
+
+pub async fn use_points(
+    State(app): State<App>,
+    buyer: Buyer<Anyone>,
+    key: KeyHeader,
+    raw: RawBody,
+) -> Result<Created<Moved>, ErrorResponse> {
+    carry_out(&app, buyer, key, raw, Kind::Use).await
+}
+
+async fn carry_out(
+    app: &App,
+    buyer: Buyer<Anyone>,
+    key: KeyHeader,
+    raw: RawBody,
+    kind: Kind,
+) -> Result<Created<Moved>, ErrorResponse> {
+    let (caller, intent) = key.admit(app, buyer, &raw, Need::Required).await?;
+    let Value::Object(body) = raw.parse()? else {
+        return Err(Problem::invalid_field("body", "must be an object").into());
+    };
+    let most = if kind == Kind::Charge { app.points.max_charge() } else { i64::MAX };
+    let amount = Amount::parse(body.get("amount"), most).ok_or(Refusal::InvalidAmount)?;
+    let memo = match kind {
+        Kind::Use => memo(body.get("memo")).map_err(|message| Problem::invalid_field("memo", message))?,
+        _ => None,
+    };
+    let wish = Move { user: caller.user().to_owned(), kind, amount, memo, intent };
+    Ok(Created(app.points.carry_out(&wish).await?))
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let problem = match self {
+            Self::InvalidAmount => Problem::new(
+                &codes::INVALID_AMOUNT,
+                "The amount must be a JSON integer from 1 on, within the limits.",
+            ),
+            Self::Insufficient { balance, amount } => insufficient(balance, amount),
+            Self::Key(refusal) => return refusal.into_response(),
+            Self::Db(error) => error.into(),
+        };
+        metrics::refused("points", problem.code().word);
+        problem.into_response()
+    }
+}
+
+/// The refusal of a debit above the balance.
+pub fn insufficient(balance: i64, amount: i64) -> Problem {
+    Problem::new(&codes::INSUFFICIENT_POINTS, format!("There are {balance} points, {amount} are needed."))
+        .with("balance", balance)
+        .with("amount", amount)
+}

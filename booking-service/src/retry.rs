@@ -1,0 +1,37 @@
+//! Trying again: transactions that were in each other's way, and how long to wait before.
+
+use std::time::Duration;
+
+/// Runs a transaction again when it and another were in each other's way, a few times.
+pub async fn retried<T, E, F>(attempt: impl Fn() -> F) -> Result<T, E>
+where
+    E: MayConflict,
+    F: Future<Output = Result<T, E>>,
+{
+    let mut left = 4;
+    loop {
+        match attempt().await {
+            Err(error) if error.is_conflict() && left > 0 => {
+                left -= 1;
+                pause(Duration::from_millis(2), Duration::from_millis(20)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// A refusal that may be two transactions in each other's way.
+pub trait MayConflict {
+    /// Whether trying again at once makes sense.
+    fn is_conflict(&self) -> bool;
+}
+
+/// Sleeps somewhere between the two, so that those who met do not meet again.
+pub async fn pause(least: Duration, most: Duration) {
+    tokio::time::sleep(jittered(least, most)).await;
+}
+
+/// A random duration between the two. Decides nothing but when to try again.
+pub fn jittered(least: Duration, most: Duration) -> Duration {
+    least + (most.saturating_sub(least)).mul_f64(rand::random::<f64>())
+}

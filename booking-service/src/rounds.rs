@@ -1,0 +1,69 @@
+//! Loops: a round every so often, until the process stops.
+//!
+//! A round that fails is made again later, and said once when it begins to fail and once when it
+//! works again: a database that is down for an hour is two lines, not ten thousand.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use shared::lifecycle::Lifecycle;
+
+use crate::retry::jittered;
+
+/// Whether a thing works, told to the log when it changes.
+pub struct Mood {
+    what: &'static str,
+    failing: bool,
+}
+
+impl Mood {
+    /// Takes it that `what` works.
+    pub fn new(what: &'static str) -> Self {
+        Self { what, failing: false }
+    }
+
+    /// Takes note of one outcome.
+    pub fn note<T, E: Display>(&mut self, outcome: &Result<T, E>) {
+        match (outcome, self.failing) {
+            (Err(error), false) => tracing::warn!(what = self.what, %error, "fails; trying on"),
+            (Ok(_), true) => tracing::info!(what = self.what, "works again"),
+            _ => {}
+        }
+        self.failing = outcome.is_err();
+    }
+}
+
+/// Runs `round` every `period` (a fifth earlier or later, so that replicas do not march in step).
+/// A round that answers `true` has more to do and is followed at once.
+pub fn every<F, Fut, E>(lifecycle: &Lifecycle, what: &'static str, period: Duration, mut round: F)
+where
+    F: FnMut() -> Fut + Send + 'static,
+    Fut: Future<Output = Result<bool, E>> + Send,
+    E: Display + Send,
+{
+    until_stop(lifecycle, what, async move {
+        let mut mood = Mood::new(what);
+        loop {
+            let outcome = round().await;
+            mood.note(&outcome);
+            if !matches!(outcome, Ok(true)) {
+                tokio::time::sleep(jittered(period.mul_f64(0.8), period.mul_f64(1.2))).await;
+            }
+        }
+    });
+}
+
+/// Runs a task that the process cannot live without, until the process stops.
+pub fn until_stop(
+    lifecycle: &Lifecycle,
+    what: &'static str,
+    task: impl Future<Output = ()> + Send + 'static,
+) {
+    let soft = lifecycle.soft().clone();
+    lifecycle.spawn_vital(what, async move {
+        tokio::select! {
+            () = task => {}
+            () = soft.cancelled() => {}
+        }
+    });
+}
