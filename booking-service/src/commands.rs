@@ -1,16 +1,12 @@
 //! What the binary can do, and what it needs to know for each.
 
-use std::io::Write as _;
-use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
+use secrecy::ExposeSecret as _;
 use shared::clock::Clock;
 use shared::lifecycle::Lifecycle;
-use shared::telemetry;
-
-use secrecy::ExposeSecret as _;
+use shared::{boot, telemetry};
 
 use crate::config::{Config, DatabaseConfig};
 use crate::db::Db;
@@ -78,17 +74,17 @@ impl Command {
             Self::Serve(config) => serve(*config).await,
             Self::CheckConfig(config) => {
                 config.check().map_err(anyhow::Error::msg)?;
-                say("the settings are fine")
+                boot::say("the settings are fine")
             }
             Self::Migrate(database) => {
                 prepare(&database, true).await?;
-                say("the database is up to date")
+                boot::say("the database is up to date")
             }
             Self::Audit(database) => audit(&database).await,
-            Self::Healthcheck(ops) => healthcheck(&ops.booking_ops_addr).await,
+            Self::Healthcheck(ops) => boot::healthcheck(&ops.booking_ops_addr).await,
             Self::PrintOpenapi => {
                 let (_, _, document) = routes::all();
-                say(&serde_json::to_string_pretty(&document.to_json())?)
+                boot::say(&serde_json::to_string_pretty(&document.to_json())?)
             }
         }
     }
@@ -110,36 +106,6 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 async fn audit(database: &DatabaseConfig) -> anyhow::Result<ExitCode> {
     let url = database.database_url.expose_secret();
     let outcome = books::audit(&Db::new(url, 2, Clock::system())?).await?;
-    say(&serde_json::to_string_pretty(&outcome)?)?;
+    boot::say(&serde_json::to_string_pretty(&outcome)?)?;
     Ok(if outcome.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Asks the ops listener on this machine, whatever address it is bound to.
-async fn healthcheck(address: &str) -> anyhow::Result<ExitCode> {
-    let address = match address.parse::<SocketAddr>() {
-        Ok(bound) if bound.ip().is_unspecified() => format!("localhost:{}", bound.port()),
-        _ => address.to_owned(),
-    };
-    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build()?;
-    let answer = http.get(format!("http://{address}/readyz")).send().await?;
-    let (status, body) = (answer.status(), answer.text().await?);
-    say(&body)?;
-    Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn say(text: &str) -> anyhow::Result<ExitCode> {
-    writeln!(std::io::stdout(), "{text}")?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// A refusal of the arguments in one line; help and version as they are.
-pub fn refusal(error: &clap::Error) -> (String, ExitCode) {
-    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
-    let text = error.render().to_string();
-    if matches!(error.kind(), DisplayHelp | DisplayVersion) {
-        return (text, ExitCode::SUCCESS);
-    }
-    let told = text.split("\n\n").next().unwrap_or(&text);
-    let line = told.split_whitespace().collect::<Vec<_>>().join(" ");
-    (format!("booking-service: {}", line.trim_start_matches("error: ")), ExitCode::from(2))
 }

@@ -41,7 +41,7 @@ where
     Fut: Future<Output = Result<bool, E>> + Send,
     E: Display + Send,
 {
-    until_stop(lifecycle, what, async move {
+    lifecycle.spawn_loop(what, async move {
         let mut mood = Mood::new(what);
         loop {
             let outcome = round().await;
@@ -49,21 +49,6 @@ where
             if !matches!(outcome, Ok(true)) {
                 tokio::time::sleep(jittered(period.mul_f64(0.8), period.mul_f64(1.2))).await;
             }
-        }
-    });
-}
-
-/// Runs a task that the process cannot live without, until the process stops.
-pub fn until_stop(
-    lifecycle: &Lifecycle,
-    what: &'static str,
-    task: impl Future<Output = ()> + Send + 'static,
-) {
-    let soft = lifecycle.soft().clone();
-    lifecycle.spawn_vital(what, async move {
-        tokio::select! {
-            () = task => {}
-            () = soft.cancelled() => {}
         }
     });
 }

@@ -73,16 +73,16 @@ pub async fn prepare(config: &DatabaseConfig, migrate: bool) -> anyhow::Result<(
 async fn follow_keys(app: &App, lifecycle: &Lifecycle) {
     // The loop tries on, and says why it fails.
     drop(tokio::time::timeout(KEYS_PATIENCE, app.entry_keys.refresh()).await);
-    rounds::until_stop(lifecycle, "keys of entry tokens", app.entry_keys.clone().keep_fresh());
+    lifecycle.spawn_loop("keys of entry tokens", app.entry_keys.clone().keep_fresh());
     if let Some(provider) = app.door.users.provider() {
-        rounds::until_stop(lifecycle, "keys of user tokens", provider.clone().keep_fresh());
+        lifecycle.spawn_loop("keys of user tokens", provider.clone().keep_fresh());
     }
 }
 
 fn run_loops(app: &App, config: &Config, http: reqwest::Client, lifecycle: &Lifecycle) {
     let (base, secret) = (config.queue_ops_url.clone(), config.secrets.service_token.clone());
     let ended = app.door.ended.clone();
-    rounds::until_stop(lifecycle, "upkeep of metrics", telemetry::upkeep());
+    lifecycle.spawn_loop("upkeep of metrics", telemetry::upkeep());
     followers::follow_spent(lifecycle, app.db.clone(), ended.clone());
     followers::forget_expired(lifecycle, app.db.clone(), ended.clone());
     let feed = followers::Feed { http: http.clone(), base: base.clone(), secret: secret.clone() };

@@ -1,4 +1,4 @@
-//! The binary: settings, log, and the service's life.
+//! The queue service's process.
 
 use std::process::ExitCode;
 
@@ -11,27 +11,26 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if let Err(error) = boot::read_dotenv() {
-        return boot::fail(&error);
-    }
-    let config = Config::parse();
+    boot::end("queue-service", run().await)
+}
+
+async fn run() -> anyhow::Result<ExitCode> {
+    boot::read_dotenv()?;
+    let config = Config::try_parse()?;
     match config.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(config).await,
-        Command::Healthcheck => boot::report(boot::healthcheck(&config.queue_ops_addr).await),
+        Command::Healthcheck => boot::healthcheck(&config.queue_ops_addr).await,
         Command::CheckConfig => {
-            boot::report(queue_service::check(&config).await.map(|()| "the settings are good".into()))
+            queue_service::check(&config).await?;
+            boot::say("the settings are fine")
         }
-        Command::PrintOpenapi => boot::report(Ok(queue_service::openapi().to_string())),
+        Command::PrintOpenapi => boot::say(&format!("{:#}", queue_service::openapi())),
     }
 }
 
-async fn serve(config: Config) -> ExitCode {
-    if let Err(error) = telemetry::init(&config.telemetry) {
-        return boot::fail(&error);
-    }
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    telemetry::init(&config.telemetry).map_err(anyhow::Error::msg)?;
     let (lifecycle, stop) = (Lifecycle::new(), config.lifecycle);
-    match queue_service::start(config, Clock::system(), &lifecycle).await {
-        Ok(_) => lifecycle.run(stop).await,
-        Err(error) => boot::fail(&format!("{error:#}")),
-    }
+    queue_service::start(config, Clock::system(), &lifecycle).await?;
+    Ok(lifecycle.run(stop).await)
 }

@@ -36,7 +36,7 @@ pub struct QueueService {
 pub fn run(lifecycle: &Lifecycle, outbox: &Outbox, service: QueueService) {
     let mut relay = Relay { db: outbox.db.clone(), service, queues: HashMap::new() };
     let wake = outbox.wake.clone();
-    rounds::until_stop(lifecycle, "relay of completions", async move {
+    lifecycle.spawn_loop("relay of completions", async move {
         let mut mood = Mood::new("outbox");
         loop {
             let outcome = relay.round().await;
