@@ -103,6 +103,7 @@ fn ops_api() -> Api<App> {
                 OPERATOR,
             )
             .body::<queues::Settings>()
+            .never_refuses(&codes::INVALID_REQUEST)
             .answers::<QueueReport>(200, "changed")
             .answers::<QueueReport>(201, "created")
             .refuses(&[&refusals::INVALID_SETTINGS]),

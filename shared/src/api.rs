@@ -165,6 +165,12 @@ impl Endpoint {
         self
     }
 
+    /// Takes a general refusal back that the route names more closely.
+    pub fn never_refuses(mut self, refusal: &'static Code) -> Self {
+        self.refusals.retain(|code| *code != refusal);
+        self
+    }
+
     fn schema<T: ToSchema>(&mut self) -> Value {
         T::schemas(&mut self.schemas);
         let name = T::name().into_owned();

@@ -16,6 +16,7 @@ use http_body_util::Limited;
 use tracing::Instrument as _;
 
 use super::Stack;
+use super::leftover::lend;
 use crate::extract::too_large;
 use crate::problem::{Problem, REQUEST_ID, Refused, codes};
 use crate::telemetry::TraceContext;
@@ -126,13 +127,24 @@ async fn limit_time(State(stack): State<Arc<Stack>>, request: Request, next: Nex
 }
 
 async fn limit_body(State(stack): State<Arc<Stack>>, request: Request, next: Next) -> Response {
+    let limit = stack.body_limit;
     let announced = header_text(request.headers(), header::CONTENT_LENGTH.as_str());
     let announced = announced.and_then(|length| length.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > stack.body_limit as u64) {
-        return too_large().into_response();
+    let is_too_large = announced.is_some_and(|length| length > limit as u64);
+    // Who asks first has not begun to write and is not kept waiting.
+    let asks_first = request.headers().contains_key(header::EXPECT);
+    let (parts, body) = request.into_parts();
+    let (body, leftover) = lend(body);
+    let response = if is_too_large {
+        drop(body);
+        too_large().into_response()
+    } else {
+        next.run(Request::from_parts(parts, Body::new(Limited::new(body, limit)))).await
+    };
+    if !asks_first {
+        leftover.discard().await;
     }
-    let limit = stack.body_limit;
-    next.run(request.map(|body| Body::new(Limited::new(body, limit)))).await
+    response
 }
 
 /// Latency is measured on the monotonic clock; no decision depends on it.

@@ -11,6 +11,7 @@
 //! other service and must not be reachable from outside.
 
 mod layers;
+mod leftover;
 mod listener;
 
 use std::sync::Arc;
