@@ -1,1 +1,58 @@
+//! The harness of the black-box tests: worlds, actors, answers.
+//!
+//! A test builds a [`World`] (both services, real Redis, real Postgres, everything in it fresh),
+//! and lets actors do things over HTTP. It never looks into a store.
+//!
+//! ```text
+//!  World::s1().queue(json!({"max_active": 1})).run(async |world| {
+//!      let (ann, bob) = (world.user("ann"), world.user("bob"));
+//!      ann.enter().await;                                    // joins, polls until let in
+//!      let hold = ann.reserve(&world.date, &[1, 2]).await.ok(201);
+//!      bob.pay(&hold).await.refused(404, "reservation_not_found");
+//!  });
+//! ```
+//!
+//! What no test has to say, because every answer and every world is checked for it:
+//! - an answer ≥ 400 is problem+json with all six members and the request's id; 429 and 503 carry
+//!   `Retry-After`; nothing is 5xx unless the test has said [`Builder::with_outages`];
+//! - no position rises, is 0 or negative, while a person keeps a place;
+//! - at the end the books of the booking service are in order, and no service has stopped itself.
+//!
+//! Time: services read the world's [`Clock`](shared::clock::Clock); [`World::advance`] moves it,
+//! and with it every deadline in Redis, Postgres and tokens. Effects that come by themselves (a
+//! slot refilled, a completion delivered) are awaited with [`eventually`], never slept for.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a harness fails by panicking")]
+
+mod admin;
+mod answer;
+mod binaries;
+mod books;
+mod builder;
+mod call;
+mod forge;
+mod keys;
+mod patience;
+mod places;
+mod proxy;
+mod raw;
+mod service;
+mod stores;
+mod user;
+mod wiring;
+mod world;
+
+pub use admin::Admin;
+pub use answer::{Answer, is_uuid_v7};
+pub use binaries::{Program, binary, repository, run_to_end};
+pub use books::{Books, SeatMap};
+pub use builder::Builder;
+pub use call::{Call, Seen, Side};
+pub use forge::{AUDIENCE, ISSUER, forged, signature_of_a_stranger};
+pub use keys::{ADMIN_TOKEN, Keys, SERVICE_TOKEN};
+pub use patience::{at_once, eventually, pause, within};
+pub use places::{Concert, Date, PRICE};
+pub use proxy::Proxy;
+pub use service::Launch;
+pub use user::{Row, User};
+pub use world::World;

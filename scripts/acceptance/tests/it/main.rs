@@ -1,0 +1,48 @@
+//! The black-box tests. One file a subject; `s0` to `s4` follow the requirements by number.
+//!
+//! Every test is `World::…().run(async |world| …)`; see the documentation of the crate `acceptance`.
+
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod bodies;
+#[cfg(test)]
+mod catalogue;
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod coverage;
+#[cfg(test)]
+mod deploy;
+#[cfg(test)]
+mod idempotency;
+#[cfg(test)]
+mod identity;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod operations;
+#[cfg(test)]
+mod order;
+#[cfg(test)]
+mod outages;
+#[cfg(test)]
+mod points;
+#[cfg(test)]
+mod races;
+#[cfg(test)]
+mod restarts;
+#[cfg(test)]
+mod s0;
+#[cfg(test)]
+mod s1;
+#[cfg(test)]
+mod s2;
+#[cfg(test)]
+mod s3;
+#[cfg(test)]
+mod s4;
+#[cfg(test)]
+mod tidy;
+#[cfg(test)]
+mod tokens;
