@@ -7,13 +7,13 @@
 //! |---|---|---|---|
 //! | `P queues` | set | ids of all queues | for ever |
 //! | `P{q:id}:settings` | hash | one field per setting, `stopped`, `json` (as the operator sees them), `seed` and `commitment` of a draw | for ever |
-//! | `P{q:id}:counters` | hash | `clock`, `place` (last handed out), totals, `line_since`, `closed_through`, `seen_floor` | for ever |
+//! | `P{q:id}:counters` | hash | `clock`, `place` (last handed out), totals, `line_since`, `closed_through`, `seen_floor`, `window_floor`, `pace_floor` | for ever |
 //! | `P{q:id}:waiting` | sorted set | user → place (drawn: see `prelude.lua`) | while in line |
 //! | `P{q:id}:active` | sorted set | user → end of the lease, ms. The authority on the cap | until collected |
 //! | `P{q:id}:admissions` | hash | user → `place\|jti\|admitted_at ms\|iat s\|exp s` | as `active` |
 //! | `P{q:id}:jtis` | hash | jti → user | as `active` |
 //! | `P{q:id}:window` | sorted set | running total of admissions that the rate counts → moment, ms | the window |
-//! | `P{q:id}:pace` | sorted set | running total of all admissions → second, ms | 5 minutes |
+//! | `P{q:id}:pace` | sorted set | running total of all admissions → second, ms | an hour |
 //! | `P{q:id}:revoked` | stream | `jti`, `exp` s | until `exp` |
 //! | `P{q:id}:seen:n` | string | four bytes a place: last poll, tenths of seconds since 2025; 0 = not in line | until the line has passed |
 //! | `P{q:id}:departed:n` | hash | place → why it ended, for one span of ten minutes | 30 minutes |

@@ -19,6 +19,7 @@ local SILENCE_GRACE_MS = 300      -- a poll that is still on its way to Redis co
 local DEPARTED_MS = 600000        -- one hash of departures; two older ones are kept
 local SLOT_LEEWAY_S = 2           -- a slot is counted that long beyond `exp`
 local LONGEST_PACE_MS = 300000
+local PACE_KEPT_MS = 3600000
 
 local NONCE = ARGV[2]
 
@@ -61,21 +62,32 @@ local function counted(name) return tonumber(redis.call('HGET', COUNTERS, name))
 
 local function total_at(series, moment)
   local hit = redis.call('ZREVRANGEBYSCORE', series, int(moment), '-inf', 'LIMIT', 0, 1)
-  return tonumber(hit[1]) or 0
+  return tonumber(hit[1])
 end
 
 local function record(series, total, granule, keep)
   redis.call('ZREMRANGEBYSCORE', series, int(now - now % granule), '+inf')
   redis.call('ZADD', series, int(now), string.format('%015.0f', total))
   local base = redis.call('ZREVRANGEBYSCORE', series, int(now - keep), '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
-  if base[2] then redis.call('ZREMRANGEBYSCORE', series, '-inf', '(' .. base[2]) end
+  if base[2] and redis.call('ZREMRANGEBYSCORE', series, '-inf', '(' .. base[2]) > 0 then
+    redis.call('HSET', COUNTERS, series == WINDOW and 'window_floor' or 'pace_floor', base[1])
+  end
 end
 
 -- The two limits ---------------------------------------------------------------------------------
 
+-- When n was raised, the window may reach behind what is kept to the millisecond: then all that was
+-- let in counts, to the second. (floor = the total at the oldest entry that is kept; none = all are.)
+local function window_used()
+  local before = now - every_ms - 1
+  local base = total_at(WINDOW, before)
+  if base or counted('window_floor') == 0 then return counted('windowed') - (base or 0) end
+  return counted('admitted') - (total_at(PACE, before) or counted('pace_floor'))
+end
+
 local function window_room()
   if not users then return math.huge end
-  return users - (counted('windowed') - total_at(WINDOW, now - every_ms - 1))
+  return users - window_used()
 end
 
 -- How long until the window has room again, ms; only asked when it has none.
@@ -182,7 +194,7 @@ local function admission_of(user)
   if not text then return nil end
   local place, jti, admitted_at, iat, exp = string.match(text, '^(%d+)|([^|]+)|(%d+)|(%d+)|(%d+)$')
   return { user = user, place = tonumber(place), jti = jti, admitted_at = tonumber(admitted_at),
-    iat = tonumber(iat), exp = tonumber(exp) }
+    iat = tonumber(iat), exp = tonumber(exp), lease_end = tonumber(redis.call('ZSCORE', ACTIVE, user)) or 0 }
 end
 
 local function keep_admission(a, lease_end)
@@ -194,7 +206,7 @@ end
 -- Writes down that `n` were let in now; `in_window` says whether the rate counts them.
 local function admitted(n, in_window)
   if n == 0 then return end
-  record(PACE, count('admitted', n), 1000, LONGEST_PACE_MS)
+  record(PACE, count('admitted', n), 1000, PACE_KEPT_MS)
   if in_window then
     local span = every_ms or 1000
     record(WINDOW, count('windowed', n), math.max(1, math.floor(span / 2000)), math.max(span, 10000))
@@ -244,7 +256,7 @@ end
 -- An admission opens something while its token does (or may still be claimed).
 local function in_force(a)
   if a.iat > 0 then return now < a.exp * 1000 end
-  return now <= a.admitted_at + claim_ms
+  return now <= a.lease_end
 end
 
 -- The live stay of `user`: 'waiting', place | 'active', admission | nil. What has ended is put
@@ -267,14 +279,14 @@ end
 local function rate(span)
   local since = math.max(now - span, counted('line_since'), opens_at or 0)
   local elapsed = math.max(now - since, 1000)
-  return math.floor((counted('admitted') - total_at(PACE, since)) * 1000000 / elapsed)
+  return math.floor((counted('admitted') - (total_at(PACE, since) or counted('pace_floor'))) * 1000000 / elapsed)
 end
 
--- now, state, opens_at|-1, redirect_url, waiting, admissions per 1000 s over the last minute and
+-- now, state, opens_at|-1, redirect_url, waiting, in line, admissions per 1000 s over the last minute and
 -- the last five, wait_ms, users|-1, every_ms|-1
 local function header()
-  local waiting = opened and redis.call('ZCARD', WAITING) or 0
-  return { now, state, opens_at or -1, redirect_url or '', waiting, rate(60000), rate(LONGEST_PACE_MS),
+  local line = redis.call('ZCARD', WAITING)
+  return { now, state, opens_at or -1, redirect_url or '', opened and line or 0, line, rate(60000), rate(LONGEST_PACE_MS),
     wait_ms, users or -1, every_ms or -1 }
 end
 

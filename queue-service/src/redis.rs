@@ -1,9 +1,9 @@
 //! The connection to Redis: a few multiplexed lanes out of a deadpool pool.
 //!
 //! A checkout per request would cost two more commands each time, so a lane's connection is
-//! taken once and cloned; when it breaks it is given up and a new one is taken at the next use.
-//! Every command has a time-out. A command whose connection broke is tried once more: every
-//! script is harmless when it runs twice.
+//! taken once and cloned; when it breaks, or does not answer in time, it is given up and a new one is
+//! taken at the next use. A command whose connection broke is put once more where that is harmless:
+//! nobody knows whether it was carried out, so a join and an admission by hand are not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,18 +48,27 @@ impl From<RedisError> for StoreError {
     }
 }
 
-/// A script with the prelude in front.
-pub struct Script(redis::Script);
+/// A script, and whether it may run twice for once.
+pub struct Script {
+    script: redis::Script,
+    repeatable: bool,
+}
 
 impl Script {
-    /// From the text of one `.lua` file.
+    /// From the text of one `.lua` file, the prelude in front.
     pub fn new(body: &str) -> Self {
-        Self(redis::Script::new(&format!("{}\n{body}", include_str!("prelude.lua"))))
+        let text = format!("{}\n{body}", include_str!("prelude.lua"));
+        Self { script: redis::Script::new(&text), repeatable: true }
+    }
+
+    /// As `new`, for what must not be done twice.
+    pub fn once(body: &str) -> Self {
+        Self { repeatable: false, ..Self::new(body) }
     }
 
     /// From a file that stands alone.
     pub fn without_prelude(body: &str) -> Self {
-        Self(redis::Script::new(body))
+        Self { script: redis::Script::new(body), repeatable: true }
     }
 }
 
@@ -105,7 +114,7 @@ impl Redis {
         when: When,
         args: &[String],
     ) -> Result<T, StoreError> {
-        let mut invocation = script.0.prepare_invoke();
+        let mut invocation = script.script.prepare_invoke();
         for key in keys.for_scripts() {
             invocation.key(key);
         }
@@ -113,7 +122,7 @@ impl Redis {
         for arg in args {
             invocation.arg(arg);
         }
-        self.ask(Question::Script(&invocation)).await
+        self.ask(Question::Script(&invocation), script.repeatable).await
     }
 
     /// Runs a script that stands alone.
@@ -123,29 +132,36 @@ impl Redis {
         keys: &[&str],
         args: &[String],
     ) -> Result<T, StoreError> {
-        let mut invocation = script.0.prepare_invoke();
+        let mut invocation = script.script.prepare_invoke();
         for key in keys {
             invocation.key(*key);
         }
         for arg in args {
             invocation.arg(arg);
         }
-        self.ask(Question::Script(&invocation)).await
+        self.ask(Question::Script(&invocation), script.repeatable).await
     }
 
     /// Runs plain commands in one round trip.
     pub async fn query<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, StoreError> {
-        self.ask(Question::Pipeline(pipeline)).await
+        self.ask(Question::Pipeline(pipeline), true).await
     }
 
-    async fn ask<T: FromRedisValue>(&self, question: Question<'_>) -> Result<T, StoreError> {
+    async fn ask<T: FromRedisValue>(
+        &self,
+        question: Question<'_>,
+        repeatable: bool,
+    ) -> Result<T, StoreError> {
         let index = self.lanes.next.fetch_add(1, Ordering::Relaxed) % self.lanes.connections.len();
         let answer = question.put(self.connection(index).await?).await;
         let Err(error) = answer else { return Ok(answer?) };
-        if !error.is_unrecoverable_error() {
+        let is_broken = error.is_unrecoverable_error();
+        if is_broken || error.is_timeout() {
+            self.give_up(index).await;
+        }
+        if !is_broken || !repeatable {
             return Err(error.into());
         }
-        self.give_up(index).await;
         let again = question.put(self.connection(index).await?).await;
         if again.as_ref().is_err_and(RedisError::is_unrecoverable_error) {
             self.give_up(index).await;

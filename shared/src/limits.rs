@@ -84,16 +84,15 @@ fn check<K: std::hash::Hash + Eq + Clone>(
 /// The address to count: the peer, or what the outermost trusted proxy saw. An IPv6 client is its
 /// /64, which is what one subscriber is given.
 fn client_address(peer: IpAddr, headers: &HeaderMap, trusted_hops: usize) -> IpAddr {
-    let forwarded: Vec<IpAddr> = headers
+    let forwarded: Vec<&str> = headers
         .get_all("x-forwarded-for")
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .filter_map(|part| part.trim().parse().ok())
         .collect();
     let seen = match trusted_hops {
         0 => None,
-        hops => forwarded.len().checked_sub(hops).map(|at| forwarded[at]),
+        hops => forwarded.len().checked_sub(hops).and_then(|at| address(forwarded[at].trim())),
     };
     match seen.unwrap_or(peer).to_canonical() {
         IpAddr::V6(v6) => {
@@ -102,6 +101,12 @@ fn client_address(peer: IpAddr, headers: &HeaderMap, trusted_hops: usize) -> IpA
         }
         v4 => v4,
     }
+}
+
+/// An address as proxies write it, with or without a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse().ok().map(|peer: std::net::SocketAddr| peer.ip());
+    text.parse().ok().or_else(with_port)
 }
 
 #[cfg(test)]
@@ -119,6 +124,9 @@ mod tests {
         assert_eq!(client_address(peer, &forged, 0), peer);
         assert_eq!(client_address(peer, &forged, 1).to_string(), "203.0.113.9");
         assert_eq!(client_address(peer, &HeaderMap::new(), 1), peer);
+        let with_port = headers("6.6.6.6, 203.0.113.9:4711");
+        assert_eq!(client_address(peer, &with_port, 1).to_string(), "203.0.113.9");
+        assert_eq!(client_address(peer, &headers("6.6.6.6, unknown"), 1), peer);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::keys::QueueKeys;
 use crate::redis::{Redis, Script, StoreError, When};
 
 static TICK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("tick.lua")));
+static BY_HAND: LazyLock<Script> = LazyLock::new(|| Script::once(include_str!("tick.lua")));
 static COMPLETE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("complete.lua")));
 
 /// What one step did and left.
@@ -27,9 +28,10 @@ pub async fn step(
     when: When,
     forced: Option<u64>,
 ) -> Result<Step, StoreError> {
+    let script = if forced.is_some() { &BY_HAND } else { &TICK };
     let forced = forced.map(|users| users.to_string()).unwrap_or_default();
     let (admitted, more, waiting, active, pause): (u64, bool, u64, u64, i64) =
-        redis.run(&TICK, keys, when, &[forced]).await?;
+        redis.run(script, keys, when, &[forced]).await?;
     let rate_frees_in = u64::try_from(pause).ok().map(Duration::from_millis);
     Ok(Step { admitted, more, waiting, active, rate_frees_in })
 }

@@ -31,7 +31,7 @@ pub async fn feed(
     let before = page.after.unwrap_or_default();
     let ids = app.queues.ids().await?;
     let now = app.entry_tokens.now();
-    let (items, after) = revocations(&app.redis, &app.queues, &ids, &before, limit, now).await?;
-    let full = items.len() >= limit;
-    Ok(Json(Page { items, next_cursor: full.then(|| encode(&after)) }))
+    let part = revocations(&app.redis, &app.queues, &ids, &before, limit, now).await?;
+    let next_cursor = part.full.then(|| encode(&part.cursor));
+    Ok(Json(Page { items: part.items, next_cursor }))
 }

@@ -20,7 +20,17 @@ pub struct Revocation {
 /// How far a reader has come, per queue: the id of the last stream entry it has seen.
 pub type FeedCursor = BTreeMap<String, String>;
 
-/// Up to `limit` revocations after `cursor`, oldest first, each with the cursor behind it.
+/// A part of the feed.
+pub struct Part {
+    /// Those still in force.
+    pub items: Vec<Revocation>,
+    /// Behind the last one read, in force or not.
+    pub cursor: FeedCursor,
+    /// Whether there may be more.
+    pub full: bool,
+}
+
+/// Up to `limit` revocations after `cursor`, oldest first.
 ///
 /// A stream's ids begin with the millisecond of Redis, which orders the streams among each other.
 pub async fn revocations(
@@ -30,7 +40,7 @@ pub async fn revocations(
     cursor: &FeedCursor,
     limit: usize,
     now: i64,
-) -> Result<(Vec<Revocation>, FeedCursor), StoreError> {
+) -> Result<Part, StoreError> {
     let mut pipeline = redis::pipe();
     for id in ids {
         let after = cursor.get(id.as_str()).map_or_else(|| "-".to_owned(), |seen| format!("({seen}"));
@@ -50,12 +60,13 @@ pub async fn revocations(
     }
     entries.sort_by_key(|(order, ..)| *order);
     entries.truncate(limit);
+    let full = entries.len() >= limit;
     let mut cursor = cursor.clone();
     for (_, id, revocation) in &entries {
         cursor.insert(revocation.queue.clone(), id.clone());
     }
     let live = entries.into_iter().map(|(.., revocation)| revocation).filter(|r| r.exp > now);
-    Ok((live.collect(), cursor))
+    Ok(Part { items: live.collect(), cursor, full })
 }
 
 fn order(id: &str) -> Option<(u64, u64)> {

@@ -11,8 +11,10 @@ use super::room::{Refusal, Room, Stay};
 use super::{Ended, Standing};
 use crate::queues::model::QueueState;
 
-/// How often a listener's standing is looked at; the looks of all listeners share batches.
+/// How often the standing of a listener near the front is looked at; others wait as long as a poll
+/// would. The looks of all listeners share batches.
 const PAUSE: Duration = Duration::from_millis(500);
+const NEAR: u64 = 100;
 
 /// What a listener is told.
 #[derive(Debug)]
@@ -33,16 +35,17 @@ pub struct Listener {
     pub stopping: CancellationToken,
     /// What was told last; `None` before the first status.
     told: Option<Told>,
+    pause: Duration,
     over: bool,
 }
 
 /// The parts of a status whose change is worth telling.
-type Told = (Standing, QueueState, u64);
+type Told = (Standing, QueueState);
 
 impl Listener {
     /// Begins with a standing that was just looked at.
     pub fn new(room: Arc<Room>, user: String, place: Option<u64>, stopping: CancellationToken) -> Self {
-        Self { room, user, place, stopping, told: None, over: false }
+        Self { room, user, place, stopping, told: None, pause: PAUSE, over: false }
     }
 
     /// The stream; it looks only while it is read.
@@ -57,7 +60,13 @@ impl Listener {
     }
 
     fn tell(&mut self, stay: Stay) -> Option<LineEvent> {
-        let told = (stay.standing.clone(), stay.scene.state, stay.scene.waiting);
+        self.pause = match stay.standing {
+            Standing::Waiting { position } if position > NEAR => {
+                Duration::from_millis(stay.scene.poll_after_ms(&stay.standing, rand::random()))
+            }
+            _ => PAUSE,
+        };
+        let told = (stay.standing.clone(), stay.scene.state);
         if self.told.as_ref() == Some(&told) {
             return None;
         }
@@ -71,7 +80,7 @@ impl Listener {
         }
         loop {
             tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
+                () = tokio::time::sleep(self.pause) => {}
                 () = self.stopping.cancelled() => {
                     self.over = true;
                     let jitter = rand::random_range(1_000..5_000);

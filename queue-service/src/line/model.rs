@@ -60,6 +60,8 @@ pub struct Scene {
     pub opens_at: Option<DateTime<Utc>>,
     pub redirect_url: Option<String>,
     pub waiting: u64,
+    /// As `waiting`, but also before the opening.
+    pub in_line: u64,
     pub pace: Pace,
     pub waiting_ttl_ms: u64,
     pub rate: Option<Rate>,
@@ -75,7 +77,7 @@ pub struct Wait {
 const SHORTEST_POLL_MS: f64 = 1_000.0;
 const LONGEST_POLL_MS: f64 = 30_000.0;
 /// How many polls a second the whole crowd may make together.
-const POLL_BUDGET_PER_SECOND: f64 = 50_000.0;
+const POLL_BUDGET_PER_SECOND: f64 = 25_000.0;
 const JITTER: f64 = 0.3;
 /// Measured rates scatter; the range says so.
 const SPREAD: f64 = 0.15;
@@ -89,6 +91,7 @@ impl Scene {
             opens_at: report.opens_at,
             redirect_url: None,
             waiting: report.waiting,
+            in_line: report.waiting + report.scheduled,
             pace: report.pace,
             waiting_ttl_ms: u64::from(report.settings.waiting_ttl_seconds) * 1000,
             rate: report.settings.admission,
@@ -127,11 +130,11 @@ impl Scene {
             }
             Standing::Waiting { position } => (self.expected_wait_ms(*position) / 8.0, self.waiting_ttl_ms),
             Standing::Active(admission) => {
-                let left = (admission.exp - admission.iat).max(1).unsigned_abs() * 1000;
+                let left = (admission.exp * 1000 - self.now.timestamp_millis()).max(1_000).unsigned_abs();
                 (as_f64(left) / 8.0, left)
             }
         };
-        let crowd = as_f64(self.waiting) / POLL_BUDGET_PER_SECOND * 1000.0;
+        let crowd = as_f64(self.in_line) / POLL_BUDGET_PER_SECOND * 1000.0;
         let base = wanted.clamp(SHORTEST_POLL_MS, LONGEST_POLL_MS).max(crowd);
         let jittered = base * (1.0 + JITTER * random);
         let ceiling = if silence_ms == 0 { f64::INFINITY } else { as_f64(silence_ms) / 3.0 - 1.0 };
@@ -172,6 +175,7 @@ mod tests {
             opens_at: None,
             redirect_url: None,
             waiting: 1_000,
+            in_line: 1_000,
             pace: Pace { minute, five_minutes },
             waiting_ttl_ms: 120_000,
             rate: Some(Rate { users: 100, every_seconds: 1 }),
@@ -206,7 +210,15 @@ mod tests {
 
     #[test]
     fn a_million_people_stay_within_the_budget() {
-        let scene = Scene { waiting: 1_000_000, rate: None, waiting_ttl_ms: 0, ..scene(1e9, 1e9) };
-        assert!(scene.poll_after_ms(&Standing::Waiting { position: 1 }, 0.0) >= 20_000);
+        let scene = Scene { in_line: 1_000_000, rate: None, waiting_ttl_ms: 0, ..scene(1e9, 1e9) };
+        assert!(scene.poll_after_ms(&Standing::Waiting { position: 1 }, 0.0) >= 40_000);
+        assert!(scene.poll_after_ms(&Standing::Scheduled, 0.0) >= 40_000);
+    }
+
+    #[test]
+    fn an_active_person_polls_before_the_token_ends_however_often_it_was_renewed() {
+        let scene = scene(1.0, 1.0);
+        let admission = Admission { jti: "j".into(), admitted_at: DateTime::UNIX_EPOCH, iat: -500, exp: 20 };
+        assert!(scene.poll_after_ms(&Standing::Active(admission), 0.999) < 20_000 / 3);
     }
 }

@@ -10,7 +10,7 @@ use crate::keys::{QueueKeys, SEEN_CHUNK};
 use crate::queues::model::{Pace, QueueState, Rate};
 use crate::redis::{Redis, Script, StoreError, When};
 
-static JOIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("join.lua")));
+static JOIN: LazyLock<Script> = LazyLock::new(|| Script::once(include_str!("join.lua")));
 static LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("look.lua")));
 static LEAVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("leave.lua")));
 static LAPSE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lapse.lua")));
@@ -120,7 +120,7 @@ fn or_empty(place: Option<u64>) -> String {
     place.map(|place| place.to_string()).unwrap_or_default()
 }
 
-type Header = (i64, String, i64, String, u64, i64, i64, u64, i64, i64);
+type Header = (i64, String, i64, String, u64, u64, i64, i64, u64, i64, i64);
 type Answer = (String, u64, u64, String, i64, i64, i64, Option<u8>);
 
 fn answers((header, rows): (Header, Vec<Value>)) -> Result<Vec<Seen>, StoreError> {
@@ -130,7 +130,8 @@ fn answers((header, rows): (Header, Vec<Value>)) -> Result<Vec<Seen>, StoreError
 }
 
 fn scene(header: Header) -> Result<Scene, StoreError> {
-    let (now, state, opens_at, redirect_url, waiting, minute, five, waiting_ttl_ms, users, every_ms) = header;
+    let (now, state, opens_at, redirect_url, waiting, in_line, minute, five, waiting_ttl_ms, users, every_ms) =
+        header;
     let rate = || {
         let every_seconds = u32::try_from(every_ms / 1000).ok()?;
         Some(Rate { users: u32::try_from(users).ok()?, every_seconds })
@@ -141,6 +142,7 @@ fn scene(header: Header) -> Result<Scene, StoreError> {
         opens_at: (opens_at >= 0).then(|| moment(opens_at)).transpose()?,
         redirect_url: Some(redirect_url).filter(|url| !url.is_empty()),
         waiting,
+        in_line,
         pace: Pace::from_milli(minute, five),
         waiting_ttl_ms,
         rate: if users < 0 { None } else { rate() },

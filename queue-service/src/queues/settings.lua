@@ -23,7 +23,7 @@ local reopens = not fresh and (not old_opens_at or old_opens_at <= now) and open
 if not fresh and redis.call('ZCARD', KEYS[2]) > 0 and (order ~= old[1] or (order == 'lottery' and reopens)) then
   return redis.error_reply('FIXED people are in line in the present order')
 end
-if order == 'lottery' and (not old[3] or reopens) then
+if order == 'lottery' and (old[1] ~= 'lottery' or reopens) then
   redis.call('HSET', KEYS[1], 'seed', ARGV[2], 'commitment', ARGV[3])
 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 4))

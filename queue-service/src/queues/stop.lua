@@ -5,6 +5,6 @@
 -- queue must not find the line it was closed on.
 
 assert(ARGV[3] == '' or ARGV[3] == 'paused' or ARGV[3] == 'draining' or ARGV[3] == 'closed')
-if state == 'closed' then close_line() end
+if state == 'closed' or ARGV[3] == 'closed' then close_line() end
 redis.call('HSET', SETTINGS, 'stopped', ARGV[3])
 return 1

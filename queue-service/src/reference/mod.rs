@@ -17,7 +17,8 @@ use rand::{Rng as _, SeedableRng as _};
 use self::model::Model;
 use crate::admission::store as admission;
 use crate::keys::{Keyspace, QueueKeys};
-use crate::line::store::{self as line, Look};
+use crate::line::model::Standing;
+use crate::line::store::{self as line, Look, Verdict};
 use crate::queues::model::{Order, QueueId, Rate, Rejoin, Settings, Stop};
 use crate::queues::store as queues;
 use crate::redis::{Redis, StoreError, When};
@@ -233,5 +234,31 @@ async fn the_scripts_do_what_the_model_says() {
         pair.compare().await;
         pair.model.check_order();
         pair.redis.query::<()>(redis::pipe().del(&pair.keys.for_scripts()[..]).ignore()).await.unwrap();
+    }
+}
+
+/// Beyond the model, which remembers everything: a window may be made longer than what is kept.
+#[tokio::test]
+async fn a_longer_window_counts_what_is_known_and_does_not_stand_still() {
+    let mut pair = Pair::new(redis(), 1).await;
+    let rate = |users, every_seconds| Settings {
+        admission: Some(Rate { users, every_seconds }),
+        max_active: None,
+        ..Settings::default()
+    };
+    pair.put(rate(5, 1)).await;
+    for second in 0..100 {
+        let users: Vec<String> = (0..5).map(|n| format!("u{second}-{n}")).collect();
+        line::join(&pair.redis, &pair.keys, pair.when(), &users).await.unwrap();
+        pair.model.advance(1_001);
+    }
+    for (users, let_in) in [(302, true), (290, false), (6_000, true)] {
+        pair.put(rate(users, 60)).await;
+        let user = format!("late-{users}");
+        let seen = line::join(&pair.redis, &pair.keys, pair.when(), &[user.clone()]).await.unwrap();
+        let active = matches!(&seen[0].verdict, Verdict::Stands { standing: Standing::Active(_), .. });
+        assert_eq!(active, let_in, "{users} a minute, 295 let in: {:?}", seen[0].verdict);
+        let look = Look { user, place: None };
+        line::leave(&pair.redis, &pair.keys, pair.when(), &look).await.unwrap();
     }
 }

@@ -245,10 +245,9 @@ impl Model {
     }
 
     fn live_slot(&self, user: &str) -> Option<&Slot> {
-        let claim_ms = i64::from(self.settings.claim_window_seconds) * 1000;
         self.slots.get(user).filter(|slot| match slot.claimed {
             Some((_, exp)) => self.now < exp * 1000,
-            None => self.now <= slot.admitted_at + claim_ms,
+            None => self.now <= slot.lease_end,
         })
     }
 
@@ -455,7 +454,7 @@ impl Model {
     }
 
     pub fn stop(&mut self, stop: Option<Stop>) {
-        if self.state() == QueueState::Closed {
+        if self.state() == QueueState::Closed || stop == Some(Stop::Closed) {
             self.close_line();
         }
         self.stop = stop;

@@ -20,6 +20,8 @@ use super::{Peer, ServeConfig};
 use crate::lifecycle::Lifecycle;
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How a connection begins that speaks HTTP/2 (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
 /// What one connection too many is told, without reading its request.
@@ -86,6 +88,9 @@ async fn connection(
         drop(tokio::time::timeout(HEADER_TIMEOUT, stream.write_all(OVERLOADED)).await);
         return;
     };
+    if !matches!(tokio::time::timeout(HEADER_TIMEOUT, first_bytes(&stream)).await, Ok(Ok(()))) {
+        return;
+    }
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set");
     }
@@ -112,6 +117,21 @@ async fn connection(
     };
     if let Err(error) = outcome {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// Waits until the client has said which HTTP it speaks: hyper's own time-out begins after that.
+async fn first_bytes(stream: &TcpStream) -> std::io::Result<()> {
+    let mut begun = [0; PREFACE.len()];
+    loop {
+        let length = stream.peek(&mut begun).await?;
+        if length == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        if length == PREFACE.len() || !PREFACE.starts_with(&begun[..length]) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
