@@ -11,7 +11,7 @@ use shared::tokens::entry::EntryVerifier;
 use shared::tokens::user::UserTokens;
 use shared::tokens::{KeySource, PublicKeys};
 
-use crate::admitted::{Door, EndedEntries};
+use crate::admitted::{Door, EndedEntries, Signs};
 use crate::config::Config;
 use crate::db::Db;
 use crate::holds::{Holds, Rules};
@@ -61,6 +61,7 @@ impl App {
             gated: config.sale.gated.clone(),
             ended: ended.clone(),
             queue_public_url: config.queue_public_url.clone(),
+            signs: Signs::default(),
         };
         let outbox = Outbox::new(db.clone(), ended);
         let points = Arc::new(Points::new(db.clone(), config.sale.max_charge));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use shared::clock::Clock;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What every statement runs on.
@@ -21,7 +21,10 @@ pub type Conn = PgConnection;
 /// Waiting for a lane ends before the request's own time limit does.
 const LANE_LIMIT: Duration = Duration::from_secs(8);
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
-/// A transaction that begins on a connection that died meanwhile takes the next one.
+/// A connection that was idle for longer is asked whether it lives; a dead one is replaced. Under
+/// load none is idle that long, and nothing is asked.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+/// A transaction that begins on a connection that died since takes the next one.
 const STALE_CONNECTIONS: usize = 64;
 
 /// Milliseconds; ends what would otherwise hold locks or a connection for ever.
@@ -126,6 +129,9 @@ impl Db {
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_LIMIT)
             .test_before_acquire(false)
+            .before_acquire(|conn, meta| {
+                Box::pin(async move { Ok(meta.idle_for <= TRUSTED_IDLE || conn.ping().await.is_ok()) })
+            })
             .connect_lazy_with(options(url)?.options(LIMITS));
         Ok(Self { pool, lanes: Arc::new(Semaphore::new(connections as usize)), clock })
     }
@@ -148,22 +154,24 @@ impl Db {
 
     /// A transaction at `read committed`.
     pub async fn begin(&self) -> Result<Tx> {
+        self.begin_with("begin").await
+    }
+
+    /// A read-only transaction that sees one moment, however long it takes.
+    pub async fn snapshot(&self) -> Result<Tx> {
+        self.begin_with("begin isolation level repeatable read read only").await
+    }
+
+    async fn begin_with(&self, statement: &'static str) -> Result<Tx> {
         let permit = self.permit().await?;
         let mut left = STALE_CONNECTIONS;
         loop {
-            match self.pool.begin().await {
+            match self.pool.begin_with(statement).await {
                 Ok(tx) => return Ok(Tx { tx, _permit: permit }),
                 Err(error) if left > 0 && is_stale(&error) => left -= 1,
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-
-    /// A read-only transaction that sees one moment, however long it takes.
-    pub async fn snapshot(&self) -> Result<Tx> {
-        let permit = self.permit().await?;
-        let tx = self.pool.begin_with("begin isolation level repeatable read read only").await?;
-        Ok(Tx { tx, _permit: permit })
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit> {

@@ -25,7 +25,7 @@ pub const DELIVERED: &str = "booking_outbox_delivered_total";
 pub const DELIVERY_FAILURES: &str = "booking_outbox_failures_total";
 /// Messages that the queue service has not heard yet.
 pub const OUTBOX_WAITING: &str = "booking_outbox_waiting";
-/// Age of the oldest of them, in seconds.
+/// How old a message was when the attempt that reached the queue service began, in seconds.
 pub const OUTBOX_LAG: &str = "booking_outbox_lag_seconds";
 /// Entry tokens this replica knows to be spent or revoked and not yet expired.
 pub const ENDED_ENTRIES: &str = "booking_ended_entries";
@@ -43,7 +43,11 @@ pub fn describe() {
     describe_counter!(DELIVERED, "completions that the queue service has heard");
     describe_counter!(DELIVERY_FAILURES, "batches of completions that could not be told");
     describe_gauge!(OUTBOX_WAITING, "completions that the queue service has not heard yet");
-    describe_histogram!(OUTBOX_LAG, metrics::Unit::Seconds, "age of a completion when it was heard");
+    describe_histogram!(
+        OUTBOX_LAG,
+        metrics::Unit::Seconds,
+        "from the writing of a completion to the attempt that was heard"
+    );
     describe_gauge!(ENDED_ENTRIES, "entry tokens known to be spent or revoked");
 }
 

@@ -42,12 +42,12 @@ const KEY: &[&Code] =
 
 /// A row that anybody may look at while its gate is open.
 fn guest(endpoint: Endpoint) -> Endpoint {
-    endpoint.credential(Credential::OneOf(&["entry_token"])).refuses(GATE)
+    endpoint.credential(Credential(&["entry_token"])).refuses(GATE)
 }
 
 /// A row for users.
 fn user(endpoint: Endpoint) -> Endpoint {
-    endpoint.credential(Credential::OneOf(&["user_token", "entry_token"])).refuses(ENTRY)
+    endpoint.credential(Credential(&["user_token", "entry_token"])).refuses(ENTRY)
 }
 
 /// A row for users whose gate may be closed.
@@ -69,15 +69,18 @@ fn keyed(endpoint: Endpoint, need: Need) -> Endpoint {
 
 /// A row for operators.
 fn operator(endpoint: Endpoint) -> Endpoint {
-    endpoint
-        .credential(Credential::OneOf(&["admin_secret"]))
-        .refuses(&[&general::UNAUTHORIZED, &general::UNAVAILABLE])
+    endpoint.credential(Credential(&["admin_secret"])).refuses(&[
+        &general::UNAUTHORIZED,
+        &general::FORBIDDEN,
+        &general::UNAVAILABLE,
+    ])
 }
 
 /// The routes of both listeners, and the document that describes them.
 pub fn all() -> (Router<App>, Router<App>, Document) {
-    let (ops, ops_document) = ops().finish("booking-service, ops", &[]);
-    let (public, document) = reading(paying(Api::new())).finish("booking-service", &[&ops_document]);
+    let (ops, ops_document) = ops().finish("booking-service, ops", &[], &[]);
+    let (public, document) =
+        reading(paying(Api::new())).finish("booking-service", &[&ops_document], crate::codes::ALL);
     (public.merge(document.router()), ops, document)
 }
 
@@ -204,7 +207,7 @@ fn spending(api: Api<App>) -> Api<App> {
     .route(
         keyed(user(Endpoint::post("/v1/payments/{id}/refund", "Give the tickets back")), Need::Honoured)
             .answers::<Refunded>(201, "points are back, seats are free")
-            .refuses(&[&PAYMENT_NOT_FOUND, &ALREADY_REFUNDED, &SHOW_STARTED]),
+            .refuses(&[&general::BODY_TOO_LARGE, &PAYMENT_NOT_FOUND, &ALREADY_REFUNDED, &SHOW_STARTED]),
         payments::refund,
     )
 }

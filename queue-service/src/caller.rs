@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use shared::extract::bearer;
 use shared::problem::{Problem, codes};
-use shared::secrets;
+use shared::secrets::Role;
 use shared::tokens::Untrusted;
 
 use crate::app::App;
@@ -70,7 +70,7 @@ impl FromRequestParts<App> for Operator {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        secrets::require(&app.secrets.admin_token, &parts.headers).map(|()| Self)
+        app.secrets.require(Role::Operator, &parts.headers).map(|()| Self)
     }
 }
 
@@ -78,7 +78,7 @@ impl FromRequestParts<App> for Service {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        secrets::require(&app.secrets.service_token, &parts.headers).map(|()| Self)
+        app.secrets.require(Role::Service, &parts.headers).map(|()| Self)
     }
 }
 

@@ -283,11 +283,11 @@ local function rate(span)
 end
 
 -- now, state, opens_at|-1, redirect_url, waiting, in line, admissions per 1000 s over the last minute and
--- the last five, wait_ms, users|-1, every_ms|-1
+-- the last five, wait_ms, users|-1, every_ms|-1, claim_ms
 local function header()
   local line = redis.call('ZCARD', WAITING)
   return { now, state, opens_at or -1, redirect_url or '', opened and line or 0, line, rate(60000), rate(LONGEST_PACE_MS),
-    wait_ms, users or -1, every_ms or -1 }
+    wait_ms, users or -1, every_ms or -1, claim_ms }
 end
 
 -- kind, place, position, jti, admitted_at, iat, exp

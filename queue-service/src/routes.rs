@@ -7,10 +7,10 @@ use shared::problem::codes;
 use crate::app::App;
 use crate::{admission, entry, line, queues, refusals};
 
-const USER: Credential = Credential::OneOf(&["user_token"]);
-const USER_OR_PLACE: Credential = Credential::OneOf(&["queue_token", "user_token"]);
-const OPERATOR: Credential = Credential::OneOf(&["admin_secret"]);
-const SERVICE: Credential = Credential::OneOf(&["service_secret"]);
+const USER: Credential = Credential(&["user_token"]);
+const USER_OR_PLACE: Credential = Credential(&["queue_token", "user_token"]);
+const OPERATOR: Credential = Credential(&["admin_secret"]);
+const SERVICE: Credential = Credential(&["service_secret"]);
 
 /// The routes of the public listener. No route names a queue that it does not look up.
 fn public_api() -> Api<App> {
@@ -47,7 +47,7 @@ fn public_api() -> Api<App> {
                 .answers::<line::http::Status>(201, "a new place")
                 .refuses(&[&codes::UNAUTHORIZED, &codes::UNAVAILABLE, &codes::RATE_LIMITED])
                 .refuses(&[&refusals::QUEUE_NOT_FOUND, &refusals::ALREADY_IN_QUEUE])
-                .refuses(&[&refusals::QUEUE_CLOSED, &refusals::QUEUE_DRAINING]),
+                .refuses(&[&refusals::QUEUE_CLOSED, &refusals::QUEUE_DRAINING, &codes::BODY_TOO_LARGE]),
             line::http::join,
         )
         .route(
@@ -86,12 +86,14 @@ fn public_api() -> Api<App> {
         )
 }
 
-/// The routes of the ops listener.
-fn ops_api() -> Api<App> {
+/// A route of the ops listener.
+fn secret(endpoint: Endpoint, credential: Credential) -> Endpoint {
+    endpoint.credential(credential).refuses(&[&codes::UNAUTHORIZED, &codes::FORBIDDEN, &codes::UNAVAILABLE])
+}
+
+/// The routes of the ops listener: those of operators.
+fn admin_api() -> Api<App> {
     type QueueReport = queues::http::QueueReport;
-    let secret = |endpoint: Endpoint, credential| {
-        endpoint.credential(credential).refuses(&[&codes::UNAUTHORIZED, &codes::UNAVAILABLE])
-    };
     let queue = |endpoint: Endpoint| secret(endpoint, OPERATOR).refuses(&[&refusals::QUEUE_NOT_FOUND]);
     let action = |path, summary| {
         queue(Endpoint::post(path, summary)).answers::<QueueReport>(200, "the queue after it")
@@ -140,29 +142,30 @@ fn ops_api() -> Api<App> {
                 .answers_raw(204, "removed, now or before", ""),
             line::http::remove,
         )
-        .route(
-            secret(
-                Endpoint::post("/internal/v1/queues/{queue}/completions", "Free the slots of purchases done"),
-                SERVICE,
-            )
-            .body::<admission::http::Completions>()
-            .answers::<admission::http::Released>(200, "how many were freed; unknown ones are ignored")
-            .refuses(&[&refusals::QUEUE_NOT_FOUND]),
-            admission::http::completions,
+}
+
+/// Those that the booking service calls.
+fn internal_api(api: Api<App>) -> Api<App> {
+    api.route(
+        secret(
+            Endpoint::post("/internal/v1/queues/{queue}/completions", "Free the slots of purchases done"),
+            SERVICE,
         )
-        .route(
-            secret(
-                Endpoint::get("/internal/v1/revocations", "Entry tokens that open nothing any more"),
-                SERVICE,
-            )
+        .body::<admission::http::Completions>()
+        .answers::<admission::http::Released>(200, "how many were freed; unknown ones are ignored")
+        .refuses(&[&refusals::QUEUE_NOT_FOUND]),
+        admission::http::completions,
+    )
+    .route(
+        secret(Endpoint::get("/internal/v1/revocations", "Entry tokens that open nothing any more"), SERVICE)
             .answers_page::<entry::Revocation>("oldest first, kept until `exp`"),
-            entry::http::feed,
-        )
+        entry::http::feed,
+    )
 }
 
 /// The routes of both listeners, public first, and the document that describes them.
 pub fn all() -> (Router<App>, Router<App>, Document) {
-    let (ops, ops_document) = ops_api().finish("ops", &[]);
-    let (public, document) = public_api().finish("queue-service", &[&ops_document]);
+    let (ops, ops_document) = internal_api(admin_api()).finish("ops", &[], &[]);
+    let (public, document) = public_api().finish("queue-service", &[&ops_document], refusals::ALL);
     (public.merge(document.router()), ops, document)
 }

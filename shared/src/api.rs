@@ -4,7 +4,7 @@
 //! router and the document from the same list. Tests read the document back and check that every
 //! route and every code it names was seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Router;
 use axum::handler::Handler;
@@ -17,13 +17,9 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::problem::{Code, Problem, codes};
 
-/// What a route takes as a credential.
+/// What a route takes as a credential: one of these named schemes, in words of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Credential {
-    None,
-    /// One of these named schemes, in words of the contract.
-    OneOf(&'static [&'static str]),
-}
+pub struct Credential(pub &'static [&'static str]);
 
 /// One method on one path, described.
 pub struct Endpoint {
@@ -79,12 +75,9 @@ impl Endpoint {
 
     /// The credential it takes; a route that takes one also refuses bad ones.
     pub fn credential(mut self, credential: Credential) -> Self {
-        if let Credential::OneOf(schemes) = credential {
-            let security: Vec<_> = schemes.iter().map(|scheme| json!({ *scheme: [] })).collect();
-            self.operation.insert("security".into(), security.into());
-            return self.refuses(&[&codes::INVALID_TOKEN]);
-        }
-        self
+        let security: Vec<_> = credential.0.iter().map(|scheme| json!({ *scheme: [] })).collect();
+        self.operation.insert("security".into(), security.into());
+        self.refuses(&[&codes::INVALID_TOKEN])
     }
 
     /// A query parameter.
@@ -219,13 +212,13 @@ fn refusal(codes: &[&'static Code]) -> Value {
     })
 }
 
-fn problem_schema() -> Value {
+fn problem_schema(words: &BTreeSet<&'static str>) -> Value {
     json!({
         "type": "object",
         "required": ["type", "title", "status", "detail", "code", "request_id"],
         "properties": {
             "type": { "type": "string" }, "title": { "type": "string" }, "status": { "type": "integer" },
-            "detail": { "type": "string" }, "code": { "type": "string" },
+            "detail": { "type": "string" }, "code": { "type": "string", "enum": words },
             "request_id": { "type": ["string", "null"] },
         },
     })
@@ -242,8 +235,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// Without routes.
     #[expect(clippy::new_without_default, reason = "an empty API is a beginning, not a default")]
     pub fn new() -> Self {
-        let schemas = BTreeMap::from([("Problem".to_owned(), problem_schema())]);
-        Self { router: Router::new(), paths: Map::new(), schemas }
+        Self { router: Router::new(), paths: Map::new(), schemas: BTreeMap::new() }
     }
 
     /// Adds a route.
@@ -262,9 +254,12 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// The routes of this API, with a document that describes `others` too.
-    pub fn finish(self, title: &str, others: &[&Document]) -> (Router<S>, Document) {
-        let mut document = Document { title: title.to_owned(), paths: self.paths, schemas: self.schemas };
+    /// The routes of this API, with a document that describes `others` too, and names the codes of
+    /// `table` beside the general ones.
+    pub fn finish(self, title: &str, others: &[&Document], table: &[&Code]) -> (Router<S>, Document) {
+        let words = codes::ALL.iter().chain(table).map(|code| code.word).collect();
+        let mut document =
+            Document { title: title.to_owned(), paths: self.paths, schemas: self.schemas, words };
         for other in others {
             document.paths.extend(other.paths.clone());
             document.schemas.extend(other.schemas.clone());
@@ -279,11 +274,40 @@ pub struct Document {
     title: String,
     paths: Map<String, Value>,
     schemas: BTreeMap<String, Value>,
+    /// Every problem code that may be met.
+    words: BTreeSet<&'static str>,
+}
+
+/// What every process answers beside its own routes: path, what it is, media type.
+const PLAIN: [(&str, &str, &str); 5] = [
+    ("/openapi.json", "This document", "application/json"),
+    ("/docs", "This document, to read", "text/html"),
+    ("/livez", "Whether the process lives (ops listener)", "application/json"),
+    (
+        "/readyz",
+        "Whether the process can serve (ops listener); 503 names the failing checks",
+        "application/json",
+    ),
+    ("/metrics", "Prometheus metrics (ops listener)", "text/plain"),
+];
+
+fn plain_paths() -> impl Iterator<Item = (String, Value)> {
+    PLAIN.into_iter().map(|(path, summary, media)| {
+        let mut responses = json!({ "200": { "description": summary, "content": { media: {} } } });
+        if path == "/readyz" {
+            responses["503"] = refusal(&[&codes::UNAVAILABLE]);
+        }
+        (path.to_owned(), json!({ "get": { "summary": summary, "responses": responses } }))
+    })
 }
 
 impl Document {
     /// The document as JSON.
     pub fn to_json(&self) -> Value {
+        let mut paths = self.paths.clone();
+        paths.extend(plain_paths());
+        let mut schemas = self.schemas.clone();
+        schemas.insert("Problem".to_owned(), problem_schema(&self.words));
         let scheme =
             |description: &str| json!({ "type": "http", "scheme": "bearer", "description": description });
         json!({
@@ -293,9 +317,9 @@ impl Document {
                 "version": env!("CARGO_PKG_VERSION"),
                 "description": "Paths under `/admin` and `/internal` are on the ops listener only.",
             },
-            "paths": self.paths,
+            "paths": paths,
             "components": {
-                "schemas": self.schemas,
+                "schemas": schemas,
                 "securitySchemes": {
                     "user_token": scheme("JWT of the identity provider"),
                     "queue_token": scheme("what a person in line polls with; begins with `qt_`"),
@@ -313,12 +337,17 @@ impl Document {
         Router::new()
             .route(
                 "/openapi.json",
-                get(|| async move { ([(header::CONTENT_TYPE, "application/json")], text) }),
+                get(|| async move {
+                    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, CACHED)], text)
+                }),
             )
-            .route("/docs", get(|| async { Html(PAGE) }))
+            .route("/docs", get(|| async { ([(header::CACHE_CONTROL, CACHED)], Html(PAGE)) }))
             .route("/docs/{file}", get(asset))
     }
 }
+
+/// The document changes with the binary alone.
+const CACHED: &str = "public, max-age=300";
 
 const PAGE: &str = r#"<!doctype html>
 <html lang="en">
@@ -338,7 +367,9 @@ async fn asset(axum::extract::Path(file): axum::extract::Path<String>) -> axum::
     let config = std::sync::Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
     match utoipa_swagger_ui::serve(&file, config) {
         Ok(Some(found)) if file != "index.html" => {
-            ([(header::CONTENT_TYPE, found.content_type)], found.bytes.into_owned()).into_response()
+            let headers =
+                [(header::CONTENT_TYPE, found.content_type.as_str()), (header::CACHE_CONTROL, CACHED)];
+            (headers, found.bytes.into_owned()).into_response()
         }
         _ => Problem::new(&codes::NOT_FOUND, "There is nothing at this path.").into_response(),
     }

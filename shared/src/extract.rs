@@ -95,10 +95,29 @@ fn not_json(error: &serde_json::Error) -> Problem {
     Problem::new(&codes::INVALID_JSON, format!("The body is not JSON: {error}."))
 }
 
+/// Marks a request that announced a body larger than its listener takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TooLarge;
+
+/// The body of a route that needs none: not read, refused only when it is too large.
+#[derive(Clone, Copy, Debug)]
+pub struct Unread;
+
+impl<S: Send + Sync> FromRequestParts<S> for Unread {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<TooLarge>().map_or(Ok(Self), |_| Err(too_large()))
+    }
+}
+
 impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        if request.extensions().get::<TooLarge>().is_some() {
+            return Err(too_large());
+        }
         let is_json = request
             .headers()
             .get(header::CONTENT_TYPE)
@@ -127,8 +146,7 @@ async fn read(body: Body) -> Result<Bytes, Problem> {
     Ok(collected.to_bytes())
 }
 
-/// The refusal of a body over the listener's limit.
-pub fn too_large() -> Problem {
+fn too_large() -> Problem {
     Problem::new(&codes::BODY_TOO_LARGE, "The body is larger than this listener takes.")
 }
 

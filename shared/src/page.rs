@@ -73,13 +73,6 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
 }
 
-impl<T> Page<T> {
-    /// The same page with other items.
-    pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
-        Page { items: self.items.into_iter().map(f).collect(), next_cursor: self.next_cursor }
-    }
-}
-
 /// The cursor that stands for `key`.
 pub fn encode<K: Serialize>(key: &K) -> String {
     BASE64.encode(serde_json::to_vec(key).unwrap_or_default())

@@ -45,16 +45,37 @@ impl SecretsConfig {
     }
 }
 
-/// Lets a request with this bearer secret pass; compares in constant time.
-pub fn require(secret: &SecretString, headers: &HeaderMap) -> Result<(), Problem> {
-    let given = bearer(headers)?;
-    let expected = secret.expose_secret().as_bytes();
-    match aws_lc_rs::constant_time::verify_slices_are_equal(given.as_bytes(), expected) {
-        Ok(()) => Ok(()),
-        Err(_) => {
-            Err(Problem::new(&codes::INVALID_TOKEN, "The bearer secret is not the one this path takes."))
+/// Whom a path of the ops listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Whoever has `ADMIN_TOKEN`.
+    Operator,
+    /// Whoever has `SERVICE_TOKEN`.
+    Service,
+}
+
+impl SecretsConfig {
+    /// Lets a request of this role pass; compares in constant time. The other role's secret is a good
+    /// credential that is not for this.
+    pub fn require(&self, role: Role, headers: &HeaderMap) -> Result<(), Problem> {
+        let given = bearer(headers)?;
+        let (wanted, other) = match role {
+            Role::Operator => (&self.admin_token, &self.service_token),
+            Role::Service => (&self.service_token, &self.admin_token),
+        };
+        if is_same(given, wanted) {
+            Ok(())
+        } else if is_same(given, other) {
+            Err(Problem::new(&codes::FORBIDDEN, "The bearer secret is not for this path."))
+        } else {
+            Err(Problem::new(&codes::INVALID_TOKEN, "The bearer secret is not one that this listener takes."))
         }
     }
+}
+
+fn is_same(given: &str, secret: &SecretString) -> bool {
+    let secret = secret.expose_secret().as_bytes();
+    aws_lc_rs::constant_time::verify_slices_are_equal(given.as_bytes(), secret).is_ok()
 }
 
 #[cfg(test)]

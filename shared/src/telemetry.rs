@@ -1,7 +1,7 @@
 //! Logs and metrics.
 //!
 //! Logs are JSON lines (or pretty text for a person) on stdout, each inside the span of its
-//! request with `request_id` and, where a `traceparent` came or was made, `trace_id`. Tokens,
+//! request with `request_id` and, where a `traceparent` came, `trace_id`. Tokens,
 //! secrets and user ids are never logged. Metrics are Prometheus text on the ops listener.
 
 use std::sync::OnceLock;
@@ -90,10 +90,6 @@ pub async fn upkeep() {
 pub struct TraceContext {
     /// 32 lower-case hex digits.
     pub trace_id: String,
-    /// The caller's span, 16 lower-case hex digits.
-    pub parent_id: String,
-    /// Two hex digits.
-    pub flags: String,
 }
 
 impl TraceContext {
@@ -102,12 +98,12 @@ impl TraceContext {
         let mut parts = header.split('-');
         let version = parts.next().filter(|part| is_hex(part, 2) && *part != "ff")?;
         let trace_id = parts.next().filter(|part| is_hex(part, 32) && !is_zero(part))?;
-        let parent_id = parts.next().filter(|part| is_hex(part, 16) && !is_zero(part))?;
-        let flags = parts.next().filter(|part| is_hex(part, 2))?;
+        parts.next().filter(|part| is_hex(part, 16) && !is_zero(part))?;
+        parts.next().filter(|part| is_hex(part, 2))?;
         if version == "00" && parts.next().is_some() {
             return None;
         }
-        Some(Self { trace_id: trace_id.into(), parent_id: parent_id.into(), flags: flags.into() })
+        Some(Self { trace_id: trace_id.into() })
     }
 }
 

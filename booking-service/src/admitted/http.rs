@@ -6,11 +6,12 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use shared::extract::bearer;
 use shared::problem::{Problem, codes as general};
-use shared::secrets;
+use shared::secrets::Role;
+use tokio::time::Instant;
 
-use super::{Caller, Door, Gate, Refusal};
+use super::{Caller, Door, Gate, Refusal, Subject};
 use crate::app::App;
-use crate::codes;
+use crate::{codes, db};
 
 /// A row of the API, as far as credentials go.
 pub trait Row: Send + Sync + 'static {
@@ -85,7 +86,7 @@ impl<R: Row> FromRequestParts<App> for Buyer<R> {
             Err(problem) => return Err(problem),
         };
         let caller = app.door.admit(token, R::GATE).await.map_err(|refusal| match counted(refusal) {
-            Refusal::EntryRequired => entry_required(&app.door, None),
+            Refusal::EntryRequired => entry_required(None),
             refusal => refusal.into(),
         })?;
         app.limits.check_user(caller.user())?;
@@ -115,19 +116,42 @@ impl FromRequestParts<App> for Operator {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        secrets::require(&app.secrets.admin_token, &parts.headers).map(|()| Self)
+        app.secrets.require(Role::Operator, &parts.headers).map(|()| Self)
     }
 }
 
-/// The refusal that says where to queue: for this queue, or to choose one.
-pub fn entry_required(door: &Door, queue: Option<&str>) -> Problem {
-    let base = door.queue_public_url.trim_end_matches('/');
-    let url = match queue {
-        Some(queue) => format!("{base}/v1/queues/{queue}/tokens"),
-        None => format!("{base}/v1/queues"),
-    };
+/// The refusal that says where to queue; `null` where that is not known.
+fn entry_required(queue_url: Option<String>) -> Problem {
     Problem::new(&codes::ENTRY_TOKEN_REQUIRED, "Only people who were let in may do this.")
-        .with("queue_url", url)
+        .with("queue_url", queue_url)
+}
+
+/// Adds where to queue to the refusal of somebody without an entry token, as well as it is known:
+/// `look_up` finds the queue in front of `subject`, and is asked only when it must be.
+pub async fn point_to_queue<T>(
+    app: &App,
+    outcome: Result<T, Problem>,
+    subject: Option<Subject>,
+    look_up: impl Future<Output = db::Result<Option<String>>>,
+) -> Result<T, Problem> {
+    let (refusal, subject) = match (outcome, subject) {
+        (Err(refusal), Some(subject)) if *refusal.code() == codes::ENTRY_TOKEN_REQUIRED => (refusal, subject),
+        (outcome, _) => return outcome,
+    };
+    let queue = match app.door.signs.find(subject, Instant::now()) {
+        Some(queue) => queue,
+        None => match look_up.await {
+            Ok(queue) => {
+                app.door.signs.put(subject, queue.clone(), Instant::now());
+                queue
+            }
+            // No answer of the database is no sign, and not worth another refusal.
+            Err(_) => None,
+        },
+    };
+    let base = app.door.queue_public_url.trim_end_matches('/');
+    let url = queue.map(|queue| format!("{base}/v1/queues/{queue}/tokens"));
+    Err(url.map_or(refusal, |url| entry_required(Some(url))))
 }
 
 /// Takes a refusal down in the metrics.

@@ -16,6 +16,7 @@
 pub mod followers;
 mod http;
 mod model;
+mod signs;
 mod store;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -24,8 +25,9 @@ use shared::tokens::Untrusted;
 use shared::tokens::entry::{self, EntryVerifier};
 use shared::tokens::user::UserTokens;
 
-pub use http::{Admitted, Anyone, Buyer, Guest, Operator, Row, entry_required};
+pub use http::{Admitted, Anyone, Buyer, Guest, Operator, Row, point_to_queue};
 pub use model::{Caller, Entry, Gate, Gated};
+pub use signs::{Signs, Subject};
 
 use model::Ended;
 
@@ -110,6 +112,7 @@ pub struct Door {
     pub ended: EndedEntries,
     /// Where people queue.
     pub queue_public_url: String,
+    pub signs: Signs,
 }
 
 impl Door {

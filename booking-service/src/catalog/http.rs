@@ -13,9 +13,9 @@ use shared::page::{Page, PageQuery};
 use shared::problem::Problem;
 use uuid::Uuid;
 
-use super::model::{Concert, Dates, Schedule};
+use super::model::{Concert, Dates, Schedule, is_start};
 use super::{Refusal, admin};
-use crate::admitted::{Gate, Guest, Row, entry_required};
+use crate::admitted::{Gate, Guest, Row, Subject, point_to_queue};
 use crate::app::App;
 use crate::codes;
 
@@ -44,28 +44,20 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// What a request is about, to say where to queue for it.
-#[derive(Clone, Copy, Debug)]
-pub enum Subject {
-    Concert(Option<Uuid>),
-    Schedule(Option<Uuid>),
+/// Tells somebody without an entry token where to queue for a concert.
+async fn point_to_concert<T>(app: &App, outcome: Result<T, Problem>, id: Option<Uuid>) -> Result<T, Problem> {
+    let look_up = super::queue_of_concert(&app.db, id.unwrap_or_default());
+    point_to_queue(app, outcome, id.map(Subject::Concert), look_up).await
 }
 
-/// Adds where to queue to the refusal of somebody without an entry token, as well as it is known.
-pub async fn point_to_queue<T>(
+/// Tells somebody without an entry token where to queue for a date.
+pub async fn point_to_schedule<T>(
     app: &App,
     outcome: Result<T, Problem>,
-    subject: Subject,
+    id: Option<Uuid>,
 ) -> Result<T, Problem> {
-    let refusal = match outcome {
-        Err(refusal) if *refusal.code() == codes::ENTRY_TOKEN_REQUIRED => refusal,
-        outcome => return outcome,
-    };
-    let queue = match subject {
-        Subject::Concert(id) => super::concert(&app.db, id).await.ok().map(|concert| concert.queue),
-        Subject::Schedule(id) => super::existing_schedule(&app.db, id).await.ok().map(|(_, queue)| queue),
-    };
-    Err(queue.map_or(refusal, |queue| entry_required(&app.door, Some(&queue))))
+    let look_up = super::queue_of_schedule(&app.db, id.unwrap_or_default());
+    point_to_queue(app, outcome, id.map(Subject::Schedule), look_up).await
 }
 
 pub async fn list_concerts(
@@ -82,7 +74,7 @@ pub async fn get_concert(
     guest: Result<Guest<ConcertsRow>, Problem>,
     Segment(id): Segment<Uuid>,
 ) -> Result<Json<Concert>, Problem> {
-    point_to_queue(&app, guest, Subject::Concert(id)).await?;
+    point_to_concert(&app, guest, id).await?;
     Ok(Json(super::concert(&app.db, id).await?))
 }
 
@@ -102,7 +94,7 @@ pub async fn list_schedules(
     Segment(id): Segment<Uuid>,
     query: Result<Query<DatesQuery>, Problem>,
 ) -> Result<Json<Page<Schedule>>, Problem> {
-    let guest = point_to_queue(&app, guest, Subject::Concert(id)).await?;
+    let guest = point_to_concert(&app, guest, id).await?;
     let concert = super::concert(&app.db, id).await?;
     if let Err(refusal) = guest.enter(&concert.queue) {
         // Some of its dates may have a queue of their own, and the guest has stood there.
@@ -111,6 +103,9 @@ pub async fn list_schedules(
     }
     let Query(query) = query?;
     let page = query.page.parse::<(DateTime<Utc>, Uuid)>()?;
+    if page.after.is_some_and(|(start, _)| !is_start(start)) {
+        return Err(Problem::invalid_field("cursor", "is not one of ours"));
+    }
     let dates = Dates::parse(query.from.as_deref(), query.to.as_deref(), query.bookable.as_deref())?;
     Ok(Json(super::schedules(&app.db, concert.concert_id, &dates, &page).await?))
 }
@@ -121,7 +116,7 @@ pub async fn seat_map(
     Segment(id): Segment<Uuid>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let guest = point_to_queue(&app, guest, Subject::Schedule(id)).await?;
+    let guest = point_to_schedule(&app, guest, id).await?;
     let (id, queue) = super::existing_schedule(&app.db, id).await?;
     guest.enter(&queue)?;
     let map = super::seat_map(&app.db, id).await?;

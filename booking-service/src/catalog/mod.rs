@@ -72,8 +72,19 @@ pub async fn schedules(
 /// A date that exists, and the queue in front of it.
 pub async fn existing_schedule(db: &Db, id: Option<Uuid>) -> Result<(Uuid, String), Refusal> {
     let id = id.ok_or(Refusal::ScheduleNotFound)?;
-    let queue = store::queue_of_schedule(&mut *db.lane().await?, id).await?;
+    let queue = queue_of_schedule(db, id).await?;
     Ok((id, queue.ok_or(Refusal::ScheduleNotFound)?))
+}
+
+/// The queue in front of a concert, if there is such a concert.
+pub async fn queue_of_concert(db: &Db, id: Uuid) -> db::Result<Option<String>> {
+    let concert = store::concert(&mut *db.lane().await?, id).await?;
+    Ok(concert.map(|concert| concert.queue))
+}
+
+/// The queue in front of a date, if there is such a date.
+pub async fn queue_of_schedule(db: &Db, id: Uuid) -> db::Result<Option<String>> {
+    store::queue_of_schedule(&mut *db.lane().await?, id).await
 }
 
 /// The queues that dates of a concert have of their own.

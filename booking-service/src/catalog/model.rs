@@ -1,7 +1,7 @@
 //! Concerts, their dates and their seats.
 #![expect(clippy::struct_field_names, reason = "the names are the contract's")]
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
 use shared::clock::as_rfc3339;
 use utoipa::ToSchema;
@@ -137,11 +137,21 @@ impl Dates {
 
 fn day(field: &'static str, text: Option<&str>) -> Result<Option<NaiveDate>, Invalid> {
     let Some(text) = text else { return Ok(None) };
-    let shaped = text.len() == 10;
-    match text.parse::<NaiveDate>().ok().filter(|_| shaped) {
+    // chrono alone also takes signs and spaces, and years that Postgres does not have.
+    let shaped = text.len() == 10
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    match text.parse::<NaiveDate>().ok().filter(|day| shaped && day.year() >= 1) {
         Some(day) => Ok(Some(day)),
         None => Err(Invalid::new(field, "must be a date, YYYY-MM-DD")),
     }
+}
+
+/// Whether a date may start then.
+pub fn is_start(at: DateTime<Utc>) -> bool {
+    (1970..=9000).contains(&at.year())
 }
 
 /// Times of a date that fit each other.
@@ -161,9 +171,8 @@ impl Times {
         if self.sales_close_at > self.starts_at {
             return Err(Invalid::new("sales_close_at", "must not be after starts_at"));
         }
-        let years = 1970..=9000;
         for (field, at) in [("starts_at", self.starts_at), ("sales_open_at", self.sales_open_at)] {
-            if !years.contains(&chrono::Datelike::year(&at)) {
+            if !is_start(at) {
                 return Err(Invalid::new(field, "is out of range"));
             }
         }
@@ -180,7 +189,17 @@ mod tests {
         let dates = Dates::parse(Some("2026-03-01"), Some("2026-03-01"), None).unwrap();
         assert!(dates.bookable_only);
         assert_eq!(dates.until.unwrap() - dates.from.unwrap(), TimeDelta::days(1));
-        for bad in ["2026-13-01", "yesterday", "2026-3-1", "", "2026-03-01T00:00:00Z"] {
+        for bad in [
+            "2026-13-01",
+            "yesterday",
+            "2026-3-1",
+            "",
+            "2026-03-01T00:00:00Z",
+            "-9999-1-01",
+            "+12026-1-1",
+            "2026- 3- 1",
+            "0000-01-01",
+        ] {
             assert_eq!(Dates::parse(None, Some(bad), None).unwrap_err().field, "to", "{bad}");
         }
         assert!(Dates::parse(None, None, Some("yes")).is_err());

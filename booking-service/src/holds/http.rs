@@ -15,7 +15,7 @@ use super::{Obstacle, Place, Refusal, Reservation, SeatNumbers, Status};
 use crate::admitted::{self, Admitted, Anyone, Buyer, Gate, Row};
 use crate::answers::Created;
 use crate::app::App;
-use crate::catalog::http::{Subject, point_to_queue};
+use crate::catalog::http::point_to_schedule;
 use crate::idempotency::{KeyHeader, Need};
 use crate::{codes, metrics};
 
@@ -38,8 +38,8 @@ pub async fn place(
     key: KeyHeader,
     raw: Result<RawBody, Problem>,
 ) -> Result<Created<Reservation>, ErrorResponse> {
-    let subject = Subject::Schedule(buyer.is_err().then(|| schedule_of(&raw)).flatten());
-    let buyer = point_to_queue(&app, buyer, subject).await?;
+    let schedule = buyer.is_err().then(|| schedule_of(&raw)).flatten();
+    let buyer = point_to_schedule(&app, buyer, schedule).await?;
     let raw = raw?;
     let (caller, intent) = key.admit(&app, buyer, &raw, Need::Honoured).await?;
     let body: ReserveBody = raw.parse()?;

@@ -106,6 +106,11 @@ impl Holds {
         rows.into_iter().next().ok_or(Refusal::ReservationNotFound)
     }
 
+    /// The queue in front of a reservation, whoever's it is.
+    pub async fn queue_of(&self, id: Uuid) -> db::Result<Option<String>> {
+        store::queue_of(&mut *self.db.lane().await?, id).await
+    }
+
     /// Lets the seats of a hold go.
     pub async fn cancel(&self, user: &str, id: Option<Uuid>) -> Result<(), Refusal> {
         let id = id.ok_or(Refusal::ReservationNotFound)?;

@@ -230,6 +230,14 @@ pub async fn reservations(
     Ok(rows.into_iter().map(Reservation::from).collect())
 }
 
+/// The queue that was in front of a reservation when it was made.
+pub async fn queue_of(conn: &mut Conn, id: Uuid) -> Result<Option<String>> {
+    Ok(sqlx::query_scalar(r"select queue from reservations where id = $1")
+        .bind(id)
+        .fetch_optional(conn)
+        .await?)
+}
+
 /// Ends a hold before its deadline and frees its seats; `false` when there is no such live hold.
 pub async fn cancel(conn: &mut Conn, offset_ms: i64, user: &str, id: Uuid) -> Result<bool> {
     let freed: i64 = sqlx::query_scalar(

@@ -57,7 +57,8 @@ pub async fn remember(conn: &mut Conn, offset_ms: i64, intent: &Intent, answer: 
     Ok(done.rows_affected() == 1)
 }
 
-/// Deletes up to `limit` answers older than 24 hours; answers how many.
+/// Deletes up to `limit` answers older than 24 hours; answers how many. The age is asked twice: a
+/// row that is replaced before the delete has its lock is young again, and stays.
 pub async fn forget(conn: &mut Conn, offset_ms: i64, limit: i64) -> Result<u64> {
     let done = sqlx::query(
         r"
@@ -65,7 +66,7 @@ pub async fn forget(conn: &mut Conn, offset_ms: i64, limit: i64) -> Result<u64> 
             select ctid from idempotency
             where created_at <= (select db_now($1)) - interval '24 hours'
             limit $2
-        ))
+        )) and created_at <= (select db_now($1)) - interval '24 hours'
         ",
     )
     .bind(offset_ms)

@@ -53,7 +53,7 @@ pub fn run(lifecycle: &Lifecycle, outbox: &Outbox, service: QueueService) {
         let db = db.clone();
         async move {
             let mut lane = db.lane().await?;
-            store::drop_moot(&mut lane, db.clock().unix_seconds()).await?;
+            store::drop_moot(&mut lane, db.offset_ms()).await?;
             metrics::level(metrics::OUTBOX_WAITING, store::waiting(&mut lane).await?.cast_unsigned());
             db::Result::Ok(false)
         }

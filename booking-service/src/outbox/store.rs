@@ -111,10 +111,15 @@ pub async fn hasten(conn: &mut Conn, queue: &str) -> Result<()> {
     Ok(())
 }
 
-/// Drops messages about tokens that expired more than a day before `now` (seconds since 1970): their
-/// slots ended by themselves. Answers how many.
-pub async fn drop_moot(conn: &mut Conn, now: i64) -> Result<u64> {
-    let done = sqlx::query(r"delete from outbox where exp < $1 - 86400").bind(now).execute(conn).await?;
+/// Drops messages about tokens that expired more than a day ago: their slots ended by themselves.
+/// Answers how many.
+pub async fn drop_moot(conn: &mut Conn, offset_ms: i64) -> Result<u64> {
+    let done = sqlx::query(
+        r"delete from outbox where exp < extract(epoch from (select db_now($1)))::bigint - 86400",
+    )
+    .bind(offset_ms)
+    .execute(conn)
+    .await?;
     Ok(done.rows_affected())
 }
 

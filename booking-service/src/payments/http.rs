@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{GiveBack, Paid, Pay, Receipt, Refunded, Refusal};
-use crate::admitted::{Admitted, Anyone, Buyer, Gate, Row};
+use crate::admitted::{Admitted, Anyone, Buyer, Gate, Row, Subject, point_to_queue};
 use crate::answers::Created;
 use crate::app::App;
 use crate::holds::http as holds;
@@ -31,14 +31,23 @@ pub struct PayBody {
 
 pub async fn pay(
     State(app): State<App>,
-    buyer: Buyer<PayRow>,
+    buyer: Result<Buyer<PayRow>, Problem>,
     key: KeyHeader,
-    raw: RawBody,
+    raw: Result<RawBody, Problem>,
 ) -> Result<Created<Paid>, ErrorResponse> {
+    let reservation = buyer.is_err().then(|| reservation_of(&raw)).flatten();
+    let look_up = app.holds.queue_of(reservation.unwrap_or_default());
+    let buyer = point_to_queue(&app, buyer, reservation.map(Subject::Reservation), look_up).await?;
+    let raw = raw?;
     let (caller, intent) = key.admit(&app, buyer, &raw, Need::Honoured).await?;
     let body: PayBody = raw.parse()?;
     let reservation = body.reservation_id.parse().ok();
     Ok(Created(app.payments.pay(&Pay { caller, reservation, intent }).await?))
+}
+
+fn reservation_of(raw: &Result<RawBody, Problem>) -> Option<Uuid> {
+    let body: PayBody = raw.as_ref().ok()?.parse().ok()?;
+    body.reservation_id.parse().ok()
 }
 
 pub async fn receipt(

@@ -126,8 +126,8 @@ impl Payments {
         Ok((paid, spent))
     }
 
-    /// Under `RELEASE_ON=payment` the hold's entry token ends, and the one that is shown, which
-    /// must not have ended before: two payments at once cannot both end it.
+    /// Under `RELEASE_ON=payment` the hold's entry token ends, and the one that is shown for it,
+    /// which must not have ended before: two payments at once cannot both end it.
     async fn spend(
         &self,
         tx: &mut Tx,
@@ -139,7 +139,7 @@ impl Payments {
         }
         let ending = payable.ending(shown);
         let spent = self.outbox.spend(tx, &ending).await?;
-        match shown {
+        match payable.own(shown) {
             Some(shown) if !spent.contains(&shown.jti) => Err(admitted::Refusal::EntryCompleted.into()),
             _ => Ok(ending),
         }

@@ -61,10 +61,17 @@ pub struct Payable {
 }
 
 impl Payable {
+    /// The entry token that is shown, if it is of the reservation's queue: while the gate is open
+    /// one of another queue is a credential and nothing more, and stays good for what it is for.
+    pub fn own<'a>(&self, shown: Option<&'a Entry>) -> Option<&'a Entry> {
+        shown.filter(|entry| entry.queue == self.queue)
+    }
+
     /// The entry tokens that end with this payment: the one that made the hold and the one that is
-    /// shown, which may be the same.
+    /// shown, which may be the same; each only if it is of the reservation's queue.
     pub fn ending(&self, shown: Option<&Entry>) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = self.entry.iter().chain(shown).cloned().collect();
+        let made = self.own(self.entry.as_ref());
+        let mut entries: Vec<Entry> = made.into_iter().chain(self.own(shown)).cloned().collect();
         entries.sort_by(|a, b| a.jti.cmp(&b.jti));
         entries.dedup_by(|a, b| a.jti == b.jti);
         entries
@@ -84,10 +91,12 @@ pub struct Refundable {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_holds_token_and_the_shown_one_end_once_each() {
-        let entry = |jti: &str| Entry { jti: jti.into(), queue: "main".into(), exp: 1 };
-        let payable = |entry| Payable {
+    fn entry(jti: &str, queue: &str) -> Entry {
+        Entry { jti: jti.into(), queue: queue.into(), exp: 1 }
+    }
+
+    fn payable(entry: Option<Entry>) -> Payable {
+        Payable {
             reservation_id: Uuid::nil(),
             schedule_id: Uuid::nil(),
             queue: "main".into(),
@@ -96,10 +105,23 @@ mod tests {
             seats: vec![],
             entry,
             shown_is_spent: false,
-        };
-        let (a, b) = (entry("a"), entry("b"));
+        }
+    }
+
+    #[test]
+    fn the_holds_token_and_the_shown_one_end_once_each() {
+        let (a, b) = (entry("a", "main"), entry("b", "main"));
         assert_eq!(payable(None).ending(None), []);
         assert_eq!(payable(Some(a.clone())).ending(Some(&a)), std::slice::from_ref(&a));
         assert_eq!(payable(Some(b.clone())).ending(Some(&a)), [a, b]);
+    }
+
+    #[test]
+    fn the_token_of_another_queue_outlives_the_payment() {
+        let (ours, other) = (entry("a", "main"), entry("b", "other"));
+        assert_eq!(payable(None).own(Some(&other)), None);
+        assert_eq!(payable(None).ending(Some(&other)), []);
+        assert_eq!(payable(Some(ours.clone())).ending(Some(&other)), std::slice::from_ref(&ours));
+        assert_eq!(payable(Some(other)).ending(Some(&ours)), [ours]);
     }
 }

@@ -13,8 +13,9 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use shared::clock;
-use shared::extract::{Json as Body, Segment};
+use shared::extract::{Json as Body, Segment, Unread};
 use shared::problem::{Problem, codes};
+use shared::tokens::user::is_user;
 
 use super::events::{LineEvent, Listener};
 use super::model::{Ended, Standing, Wait};
@@ -138,8 +139,10 @@ pub async fn join(
     State(app): State<App>,
     User(user): User,
     Segment(queue): Segment<String>,
+    body: Result<Unread, Problem>,
 ) -> Result<Response, Problem> {
     let room = app.room(queue.as_deref()).await?;
+    let Unread = body?;
     let stay = room.join(&user).await?;
     let code = if stay.fresh { StatusCode::CREATED } else { StatusCode::OK };
     Ok((code, uncached(), Json(Status::of(&app, &room, &stay)?)).into_response())
@@ -225,11 +228,18 @@ async fn room_of(app: &App, caller: &Caller, queue: Option<String>) -> Result<Ar
     Ok(room)
 }
 
+/// Whether HTML is accepted, and not less than JSON (RFC 9110, section 12.5.1).
 fn wants_html(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/html"))
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let quality = |media: &str| {
+        let range = accept.split(',').map(|range| range.split(';').map(str::trim).collect::<Vec<_>>());
+        let mut fitting = range.filter(|parts| parts[0].eq_ignore_ascii_case(media));
+        let parts = fitting.next()?;
+        let given = parts.iter().find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        Some(given.map_or(1.0, |text| text.parse::<f32>().unwrap_or(0.0)))
+    };
+    let html = quality("text/html").unwrap_or(0.0);
+    html > 0.0 && html >= quality("application/json").unwrap_or(0.0)
 }
 
 /// An answer is of one person and one moment.
@@ -258,8 +268,8 @@ pub async fn development_login(
         return Err(Problem::new(&codes::NOT_FOUND, "There is nothing at this path."));
     }
     let Body(Login { user_id }) = body?;
-    if !(1..=255).contains(&user_id.len()) {
-        return Err(Problem::invalid_field("user_id", "must have 1 to 255 bytes"));
+    if !is_user(&user_id) {
+        return Err(Problem::invalid_field("user_id", "must have 1 to 255 bytes and no NUL"));
     }
     match app.users.development_login(&user_id) {
         Some(token) => Ok(Json(LoggedIn { user_token: token.map_err(Problem::internal)? })),

@@ -19,7 +19,9 @@ local function look(user, place)
     return active_answer(stay)
   end
   if not place then return gone_answer(0, 'none') end
-  if not kind and stay and stay.place == place then return gone_answer(place, 'token_expired') end
+  -- Ended, but not collected yet: also when its user is in line again.
+  local a = admission_of(user)
+  if a and a.place == place then return gone_answer(place, 'token_expired') end
   return gone_answer(place, departure(place))
 end
 

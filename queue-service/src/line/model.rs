@@ -64,6 +64,7 @@ pub struct Scene {
     pub in_line: u64,
     pub pace: Pace,
     pub waiting_ttl_ms: u64,
+    pub claim_window_ms: u64,
     pub rate: Option<Rate>,
 }
 
@@ -94,6 +95,7 @@ impl Scene {
             in_line: report.waiting + report.scheduled,
             pace: report.pace,
             waiting_ttl_ms: u64::from(report.settings.waiting_ttl_seconds) * 1000,
+            claim_window_ms: u64::from(report.settings.claim_window_seconds) * 1000,
             rate: report.settings.admission,
         }
     }
@@ -121,7 +123,7 @@ impl Scene {
     ///
     /// An eighth of the expected wait, between one and thirty seconds, longer when the crowd would
     /// otherwise poll more than its budget, plus up to 30 % jitter; always below a third of what
-    /// silence costs the place.
+    /// silence costs the place, and below half of the claim window for who may be let in before.
     pub fn poll_after_ms(&self, standing: &Standing, random: f64) -> u64 {
         let (wanted, silence_ms) = match standing {
             Standing::Scheduled => {
@@ -136,9 +138,22 @@ impl Scene {
         };
         let crowd = as_f64(self.in_line) / POLL_BUDGET_PER_SECOND * 1000.0;
         let base = wanted.clamp(SHORTEST_POLL_MS, LONGEST_POLL_MS).max(crowd);
-        let jittered = base * (1.0 + JITTER * random);
+        let mut jittered = base * (1.0 + JITTER * random);
+        if let Standing::Waiting { position } = standing
+            && self.may_be_let_in_within(jittered, *position)
+        {
+            jittered = jittered.min(as_f64(self.claim_window_ms) / 2.0);
+        }
         let ceiling = if silence_ms == 0 { f64::INFINITY } else { as_f64(silence_ms) / 3.0 - 1.0 };
         as_u64(jittered.min(ceiling))
+    }
+
+    /// Whether the rate allows that the person at `position` is let in before so long.
+    fn may_be_let_in_within(&self, ms: f64, position: u64) -> bool {
+        self.rate.is_none_or(|rate| {
+            let windows = 1.0 + ms / (f64::from(rate.every_seconds) * 1000.0);
+            as_f64(position) <= f64::from(rate.users) * windows
+        })
     }
 
     fn expected_wait_ms(&self, position: u64) -> f64 {
@@ -178,6 +193,7 @@ mod tests {
             in_line: 1_000,
             pace: Pace { minute, five_minutes },
             waiting_ttl_ms: 120_000,
+            claim_window_ms: 60_000,
             rate: Some(Rate { users: 100, every_seconds: 1 }),
         }
     }
@@ -210,9 +226,18 @@ mod tests {
 
     #[test]
     fn a_million_people_stay_within_the_budget() {
-        let scene = Scene { in_line: 1_000_000, rate: None, waiting_ttl_ms: 0, ..scene(1e9, 1e9) };
+        let scene =
+            Scene { in_line: 1_000_000, waiting_ttl_ms: 0, claim_window_ms: 600_000, ..scene(1e9, 1e9) };
         assert!(scene.poll_after_ms(&Standing::Waiting { position: 1 }, 0.0) >= 40_000);
         assert!(scene.poll_after_ms(&Standing::Scheduled, 0.0) >= 40_000);
+    }
+
+    #[test]
+    fn who_may_be_let_in_polls_within_the_claim_window() {
+        let rate = Some(Rate { users: 1, every_seconds: 60 });
+        let scene = Scene { rate, claim_window_ms: 3_000, ..scene(0.0, 0.0) };
+        assert!(scene.poll_after_ms(&Standing::Waiting { position: 1 }, 0.999) <= 1_500);
+        assert!(scene.poll_after_ms(&Standing::Waiting { position: 9 }, 0.0) > 1_500);
     }
 
     #[test]

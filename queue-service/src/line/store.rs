@@ -120,7 +120,7 @@ fn or_empty(place: Option<u64>) -> String {
     place.map(|place| place.to_string()).unwrap_or_default()
 }
 
-type Header = (i64, String, i64, String, u64, u64, i64, i64, u64, i64, i64);
+type Header = (i64, String, i64, String, u64, u64, i64, i64, u64, i64, i64, u64);
 type Answer = (String, u64, u64, String, i64, i64, i64, Option<u8>);
 
 fn answers((header, rows): (Header, Vec<Value>)) -> Result<Vec<Seen>, StoreError> {
@@ -130,8 +130,20 @@ fn answers((header, rows): (Header, Vec<Value>)) -> Result<Vec<Seen>, StoreError
 }
 
 fn scene(header: Header) -> Result<Scene, StoreError> {
-    let (now, state, opens_at, redirect_url, waiting, in_line, minute, five, waiting_ttl_ms, users, every_ms) =
-        header;
+    let (
+        now,
+        state,
+        opens_at,
+        redirect_url,
+        waiting,
+        in_line,
+        minute,
+        five,
+        waiting_ttl_ms,
+        users,
+        every_ms,
+        claim_window_ms,
+    ) = header;
     let rate = || {
         let every_seconds = u32::try_from(every_ms / 1000).ok()?;
         Some(Rate { users: u32::try_from(users).ok()?, every_seconds })
@@ -145,6 +157,7 @@ fn scene(header: Header) -> Result<Scene, StoreError> {
         in_line,
         pace: Pace::from_milli(minute, five),
         waiting_ttl_ms,
+        claim_window_ms,
         rate: if users < 0 { None } else { rate() },
     })
 }

@@ -255,7 +255,8 @@ async fn a_longer_window_counts_what_is_known_and_does_not_stand_still() {
     for (users, let_in) in [(302, true), (290, false), (6_000, true)] {
         pair.put(rate(users, 60)).await;
         let user = format!("late-{users}");
-        let seen = line::join(&pair.redis, &pair.keys, pair.when(), &[user.clone()]).await.unwrap();
+        let seen =
+            line::join(&pair.redis, &pair.keys, pair.when(), std::slice::from_ref(&user)).await.unwrap();
         let active = matches!(&seen[0].verdict, Verdict::Stands { standing: Standing::Active(_), .. });
         assert_eq!(active, let_in, "{users} a minute, 295 let in: {:?}", seen[0].verdict);
         let look = Look { user, place: None };

@@ -7,7 +7,7 @@
 //!  World::s1().queue(json!({"max_active": 1})).run(async |world| {
 //!      let (ann, bob) = (world.user("ann"), world.user("bob"));
 //!      ann.enter().await;                                    // joins, polls until let in
-//!      let hold = ann.reserve(&world.date, &[1, 2]).await.ok(201);
+//!      let hold = ann.reserve(world.date(), &[1, 2]).await.ok(201);
 //!      bob.pay(&hold).await.refused(404, "reservation_not_found");
 //!  });
 //! ```
@@ -17,6 +17,10 @@
 //!   `Retry-After`; nothing is 5xx unless the test has said [`Builder::with_outages`];
 //! - no position rises, is 0 or negative, while a person keeps a place;
 //! - at the end the books of the booking service are in order, and no service has stopped itself.
+//!
+//! `coverage` holds the services to their own OpenAPI documents, and those to the contract; `tidy` the
+//! tree to the habits of the house. `TEST_REDIS_URL` and `TEST_DATABASE_URL` name the servers
+//! (`scripts/test` sets both), `ACCEPTANCE_LOG=debug` shows what the services log.
 //!
 //! Time: services read the world's [`Clock`](shared::clock::Clock); [`World::advance`] moves it,
 //! and with it every deadline in Redis, Postgres and tokens. Effects that come by themselves (a
@@ -44,7 +48,7 @@ mod world;
 
 pub use admin::Admin;
 pub use answer::{Answer, is_uuid_v7};
-pub use binaries::{Program, binary, repository, run_to_end};
+pub use binaries::{binary, repository, run_to_end};
 pub use books::{Books, SeatMap};
 pub use builder::Builder;
 pub use call::{Call, Seen, Side};
@@ -53,6 +57,5 @@ pub use keys::{ADMIN_TOKEN, Keys, SERVICE_TOKEN};
 pub use patience::{at_once, eventually, pause, within};
 pub use places::{Concert, Date, PRICE};
 pub use proxy::Proxy;
-pub use service::Launch;
 pub use user::{Row, User};
 pub use world::World;

@@ -91,13 +91,16 @@ async fn pass(
     let mut buffer = vec![0; 16 * 1024];
     while !ended.load(Ordering::Relaxed) {
         let now = *state.borrow_and_update();
+        if now == State::Cut {
+            break;
+        }
         tokio::select! {
             read = from.read(&mut buffer), if now == State::Open => match read {
                 Ok(length @ 1..) if to.write_all(&buffer[..length]).await.is_ok() => {}
                 _ => break,
             },
             changed = state.changed() => {
-                if changed.is_err() || *state.borrow() == State::Cut {
+                if changed.is_err() {
                     break;
                 }
             }

@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 
 use super::Stack;
 use super::leftover::lend;
-use crate::extract::too_large;
+use crate::extract::TooLarge;
 use crate::problem::{Problem, REQUEST_ID, Refused, codes};
 use crate::telemetry::TraceContext;
 
@@ -62,6 +62,8 @@ async fn observe(State(stack): State<Arc<Stack>>, request: Request, next: Next) 
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);
     }
+    // What does not say otherwise is of one person and one moment.
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let elapsed = started.elapsed();
     span.in_scope(|| log(&response, elapsed));
     let status = response.status().as_str().to_owned();
@@ -140,21 +142,20 @@ async fn limit_time(State(stack): State<Arc<Stack>>, request: Request, next: Nex
     }
 }
 
+/// The handler refuses what is too large, when it comes to the body: credential and path come first.
 async fn limit_body(State(stack): State<Arc<Stack>>, request: Request, next: Next) -> Response {
-    let limit = stack.body_limit;
     let announced = header_text(request.headers(), header::CONTENT_LENGTH.as_str());
     let announced = announced.and_then(|length| length.parse::<u64>().ok());
-    let is_too_large = announced.is_some_and(|length| length > limit as u64);
+    let is_too_large = announced.is_some_and(|length| length > stack.body_limit as u64);
     // Who asks first has not begun to write and is not kept waiting.
     let asks_first = request.headers().contains_key(header::EXPECT);
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    if is_too_large {
+        parts.extensions.insert(TooLarge);
+    }
     let (body, leftover) = lend(body);
-    let response = if is_too_large {
-        drop(body);
-        too_large().into_response()
-    } else {
-        next.run(Request::from_parts(parts, Body::new(Limited::new(body, limit)))).await
-    };
+    let body = Body::new(Limited::new(body, stack.body_limit));
+    let response = next.run(Request::from_parts(parts, body)).await;
     if !asks_first {
         leftover.discard().await;
     }

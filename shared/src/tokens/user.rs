@@ -35,6 +35,11 @@ pub struct UserTokenConfig {
     pub dev_identity_key: Option<PathBuf>,
 }
 
+/// Whether somebody can be called that: 1 to 255 bytes without NUL, which not every store takes.
+pub fn is_user(name: &str) -> bool {
+    (1..=MAX_USER_BYTES).contains(&name.len()) && !name.contains('\0')
+}
+
 #[derive(Debug, Deserialize)]
 struct UserClaims {
     sub: Option<String>,
@@ -112,8 +117,7 @@ impl UserTokens {
     /// The user that a genuine, unexpired token names.
     pub async fn verify(&self, token: &str) -> Result<String, Untrusted> {
         let claims = self.signed_claims(token).await?;
-        let user =
-            claims.sub.filter(|sub| (1..=MAX_USER_BYTES).contains(&sub.len())).ok_or(Untrusted::Malformed)?;
+        let user = claims.sub.filter(|sub| is_user(sub)).ok_or(Untrusted::Malformed)?;
         check_times(claims.exp.ok_or(Untrusted::Malformed)?, claims.nbf, self.clock.unix_seconds())?;
         if self.issuer.as_ref().is_some_and(|issuer| claims.iss.as_ref() != Some(issuer)) {
             return Err(Untrusted::WrongAudience);

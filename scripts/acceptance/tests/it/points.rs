@@ -194,6 +194,8 @@ fn a_refund_gives_points_and_seats_back_once_until_the_show_starts() {
         bob.charge(PRICE).await.ok(201);
         let again = bob.reserve(world.date(), &[1]).await.ok(201);
         let second = bob.pay(&again).await.ok(201);
+        ann.refund(&payment).await.refused(409, "already_refunded");
+        assert_eq!(world.seat_map(world.date()).await.sold, [1]);
         ann.enter().await;
         ann.pay(&hold).await.refused(409, "not_held");
         world.advance_seconds(31 * 24 * 3600);

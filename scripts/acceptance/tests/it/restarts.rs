@@ -208,3 +208,29 @@ fn a_revocation_is_not_missed_by_a_booking_service_that_was_down() {
         .await;
     });
 }
+
+/// 29, 30: a booking service sweeps when it starts; what lives is left alone
+#[test]
+fn a_sweep_after_a_restart_leaves_living_holds_and_payments_alone() {
+    World::s2().open_door().programs().booking_flags(&["--hold-ttl-seconds", "4"]).run(async |world| {
+        let (ann, bob, cem) = (world.user("ann"), world.user("bob"), world.user("cem"));
+        for person in [&ann, &bob, &cem] {
+            person.enter().await;
+            person.charge(PRICE).await.ok(201);
+        }
+        let lapsing = ann.reserve(world.date(), &[1, 2]).await.ok(201);
+        let bought = cem.reserve(world.date(), &[3]).await.ok(201);
+        cem.pay(&bought).await.ok(201);
+        world.kill(Side::Booking).await;
+        acceptance::pause(4000).await;
+        world.start_again(Side::Booking).await;
+        let living = bob.reserve(world.date(), &[1]).await.ok(201);
+        acceptance::pause(1500).await;
+        assert_eq!(ann.reservation(&lapsing).await.ok(200)["status"], "expired");
+        ann.pay(&lapsing).await.refused(410, "hold_expired");
+        let map = world.seat_map(world.date()).await;
+        assert_eq!((map.held, map.sold, map.available.len()), (vec![1], vec![3], 48));
+        bob.pay(&living).await.ok(201);
+        assert_eq!(cem.reservation(&bought).await.ok(200)["status"], "confirmed");
+    });
+}

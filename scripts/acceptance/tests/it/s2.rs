@@ -54,6 +54,38 @@ fn in_order_and_at_most(most: usize, admitted: &[DateTime<Utc>]) {
     }
 }
 
+/// 32: in any n seconds, not in each n seconds of the clock
+#[test]
+fn the_window_slides() {
+    let settings = json!({ "admission": { "users": 5, "every_seconds": 100 }, "waiting_ttl_seconds": 0 });
+    World::s2().queue(settings).run(async |world| {
+        let admitted = async |expected: i64| {
+            eventually(&format!("{expected} are let in"), async || {
+                let admitted = world.admin().number("admitted_total").await;
+                if admitted == expected { Ok(()) } else { Err(admitted.to_string()) }
+            })
+            .await;
+            acceptance::pause(600).await;
+            assert_eq!(world.admin().number("admitted_total").await, expected);
+        };
+        for person in world.users("early", 3) {
+            person.join().await.ok(201);
+        }
+        admitted(3).await;
+        world.advance_seconds(80);
+        for person in world.users("late", 20) {
+            person.join().await.ok(201);
+        }
+        admitted(5).await; // the window has the three and these two
+        world.advance_seconds(21);
+        admitted(8).await; // the three have left it
+        world.advance_seconds(60);
+        admitted(8).await;
+        world.advance_seconds(21);
+        admitted(10).await; // the two have
+    });
+}
+
 /// 32: nothing is banked while idle
 #[test]
 fn an_idle_hour_does_not_let_the_next_crowd_pass() {
@@ -176,7 +208,9 @@ fn paying_after_the_hold_lapsed_and_another_took_the_seat_is_refused() {
         bob.enter().await;
         let taken = bob.reserve(world.date(), &[1]).await.ok(201);
         ann.pay(&lapsed).await.refused(410, "hold_expired");
+        ann.cancel(&lapsed).await.refused(410, "hold_expired");
         assert_eq!(ann.balance().await, PRICE);
+        assert_eq!(world.seat_map(world.date()).await.held, [1]);
         bob.pay(&taken).await.ok(201);
         ann.pay(&lapsed).await.refused(410, "hold_expired");
         assert_eq!(world.seat_map(world.date()).await.sold, [1]);

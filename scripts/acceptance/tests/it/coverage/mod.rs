@@ -122,7 +122,8 @@ async fn provoke_general(world: &World, side: Side, documented: &Outcomes, fill:
     for name in documented.keys() {
         let (method, template) = name.split_once(' ').expect("an operation has a method");
         let path = fill(template);
-        let side = if path.starts_with("/admin") || path.starts_with("/internal") { ops } else { side };
+        let is_ops = ["/admin", "/internal", "/livez", "/readyz", "/metrics"];
+        let side = if is_ops.iter().any(|beginning| path.starts_with(beginning)) { ops } else { side };
         let token = if path.starts_with("/admin") {
             acceptance::ADMIN_TOKEN.to_owned()
         } else if path.starts_with("/internal") {
@@ -134,6 +135,19 @@ async fn provoke_general(world: &World, side: Side, documented: &Outcomes, fill:
         };
         let outcomes = &documented[name];
         let has = |code: &str| outcomes.iter().any(|outcome| outcome.ends_with(code));
+        if method == "GET" && !has(" invalid_token") {
+            drop(world.get(side, &path).await);
+        }
+        if has(" forbidden") {
+            let other =
+                if path.starts_with("/admin") { acceptance::SERVICE_TOKEN } else { acceptance::ADMIN_TOKEN };
+            drop(world.call(side, method, &path).bearer(other).await);
+        }
+        if has(" body_too_large") && !has(" invalid_json") {
+            let large = " ".repeat(1024 * 1024 + 1);
+            let call = world.call(side, method, &path).bearer(&token).body("application/json", large);
+            drop(call.await);
+        }
         if outcomes.iter().any(|outcome| outcome.starts_with("401")) {
             drop(world.call(side, method, &path).key("general").await);
             drop(world.call(side, method, &path).key("general").bearer("rubbish").await);
