@@ -10,7 +10,9 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use crate::problem::{Problem, codes};
 
@@ -85,6 +87,30 @@ fn shape_problem(bytes: &[u8], error: &serde_path_to_error::Error<serde_json::Er
     let message = error.inner().to_string();
     let message = message.split(" at line ").next().unwrap_or_default().to_owned();
     Problem::invalid_field(&field, message)
+}
+
+/// For a member that is an object or null. serde would take an array for the object, member by
+/// member; this does not.
+pub fn object_or_null<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
+where
+    T: DeserializeOwned,
+    D: Deserializer<'de>,
+{
+    let object: Option<Map<String, Value>> = Deserialize::deserialize(from)?;
+    object.map(|object| serde_json::from_value(object.into())).transpose().map_err(D::Error::custom)
+}
+
+/// As [`object_or_null`], for a list of objects.
+pub fn objects_or_null<'de, T, D>(from: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    T: DeserializeOwned,
+    D: Deserializer<'de>,
+{
+    let objects: Option<Vec<Map<String, Value>>> = Deserialize::deserialize(from)?;
+    let parsed = objects.map(|objects| {
+        objects.into_iter().map(|object| serde_json::from_value(object.into())).collect::<Result<_, _>>()
+    });
+    parsed.transpose().map_err(D::Error::custom)
 }
 
 fn is_broken(bytes: &[u8]) -> bool {

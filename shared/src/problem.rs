@@ -125,6 +125,11 @@ impl Problem {
         self
     }
 
+    /// Whether it is the [`Problem::invalid_field`] of this field.
+    pub fn is_about(&self, field: &str) -> bool {
+        self.members.get("errors").is_some_and(|errors| errors[0]["field"] == field)
+    }
+
     /// Which refusal this is.
     pub fn code(&self) -> &'static Code {
         self.code

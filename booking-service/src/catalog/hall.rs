@@ -1,6 +1,7 @@
 //! The seats of a new date, as an operator describes them.
 
 use serde::Deserialize;
+use shared::extract::objects_or_null;
 use utoipa::ToSchema;
 
 use super::model::Invalid;
@@ -17,6 +18,7 @@ const MAX_NAME: usize = 40;
 pub struct SeatsBody {
     pub count: Option<i64>,
     pub price: Option<i64>,
+    #[serde(default, deserialize_with = "objects_or_null")]
     pub blocks: Option<Vec<BlockBody>>,
 }
 

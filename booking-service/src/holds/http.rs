@@ -40,8 +40,7 @@ pub async fn place(
 ) -> Result<Created<Reservation>, ErrorResponse> {
     let schedule = buyer.is_err().then(|| schedule_of(&raw)).flatten();
     let buyer = point_to_schedule(&app, buyer, schedule).await?;
-    let raw = raw?;
-    let (caller, intent) = key.admit(&app, buyer, &raw, Need::Honoured).await?;
+    let (caller, intent, raw) = key.admit(&app, buyer, raw, Need::Honoured).await?;
     let body: ReserveBody = raw.parse()?;
     let numbers = SeatNumbers::parse(body.seat_numbers).map_err(Problem::from)?;
     let schedule = body.schedule_id.parse().ok();

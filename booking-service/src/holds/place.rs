@@ -81,7 +81,7 @@ impl Holds {
         let Some(held) = store::take(&mut tx, self.db.offset_ms(), &new).await? else {
             return Ok(None);
         };
-        let spent = self.spend(&mut tx, wish).await?;
+        let spent = self.spend(&mut tx, wish, &date.queue).await?;
         idempotency::remember(&mut tx, &self.db, wish.intent.as_ref(), &held).await?;
         tx.commit().await?;
         if spent {
@@ -100,9 +100,10 @@ impl Holds {
         Ok(look.date.unwrap_or_default())
     }
 
-    /// Under `RELEASE_ON=hold` the entry token ends with the hold it makes, and makes only one.
-    async fn spend(&self, tx: &mut Tx, wish: &Place) -> Result<bool, Refusal> {
-        match (self.rules.release_on, wish.caller.entry()) {
+    /// Under `RELEASE_ON=hold` the entry token ends with the hold it makes, and makes only one. One of
+    /// another queue, shown where none was needed, has nothing to do with it.
+    async fn spend(&self, tx: &mut Tx, wish: &Place, queue: &str) -> Result<bool, Refusal> {
+        match (self.rules.release_on, wish.caller.entry().filter(|entry| entry.queue == queue)) {
             (ReleaseOn::Hold, Some(entry)) => {
                 let spent = self.outbox.spend(tx, std::slice::from_ref(entry)).await?;
                 if spent.is_empty() { Err(Obstacle::EntryCompleted.into()) } else { Ok(true) }

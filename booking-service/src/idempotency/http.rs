@@ -58,9 +58,9 @@ impl KeyHeader {
         self,
         app: &App,
         buyer: Buyer<R>,
-        body: &RawBody,
+        body: Result<RawBody, Problem>,
         need: Need,
-    ) -> Result<(Caller, Option<Intent>), ErrorResponse> {
+    ) -> Result<(Caller, Option<Intent>, RawBody), ErrorResponse> {
         let key = self.key?;
         if key.is_none() && need == Need::Required {
             return Err(Problem::new(
@@ -69,6 +69,13 @@ impl KeyHeader {
             )
             .into());
         }
+        let body = match body {
+            Ok(body) => body,
+            Err(problem) => {
+                buyer.unspent(&app.door)?;
+                return Err(problem.into());
+            }
+        };
         let user = buyer.user().to_owned();
         let endpoint = self.endpoint;
         let intent = key.map(|key| Intent { user, endpoint, key, fingerprint: fingerprint(body.bytes()) });
@@ -76,7 +83,7 @@ impl KeyHeader {
             find(&app.db, intent).await?;
         }
         match (buyer.unspent(&app.door), intent) {
-            (Ok(caller), intent) => Ok((caller, intent)),
+            (Ok(caller), intent) => Ok((caller, intent, body)),
             (Err(spent), Some(intent)) => {
                 find(&app.db, &intent).await?;
                 Err(spent.into())

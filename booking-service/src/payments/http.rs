@@ -38,8 +38,7 @@ pub async fn pay(
     let reservation = buyer.is_err().then(|| reservation_of(&raw)).flatten();
     let look_up = app.holds.queue_of(reservation.unwrap_or_default());
     let buyer = point_to_queue(&app, buyer, reservation.map(Subject::Reservation), look_up).await?;
-    let raw = raw?;
-    let (caller, intent) = key.admit(&app, buyer, &raw, Need::Honoured).await?;
+    let (caller, intent, raw) = key.admit(&app, buyer, raw, Need::Honoured).await?;
     let body: PayBody = raw.parse()?;
     let reservation = body.reservation_id.parse().ok();
     Ok(Created(app.payments.pay(&Pay { caller, reservation, intent }).await?))
@@ -63,7 +62,7 @@ pub async fn refund(
     buyer: Buyer<Anyone>,
     Segment(id): Segment<Uuid>,
     key: KeyHeader,
-    raw: RawBody,
+    raw: Result<RawBody, Problem>,
 ) -> Result<Created<Refunded>, ErrorResponse> {
     let payment = match app.payments.receipt(buyer.user(), id).await {
         Ok(receipt) => receipt.paid.payment_id,
@@ -73,7 +72,7 @@ pub async fn refund(
             return Err(refusal.into());
         }
     };
-    let (caller, intent) = key.admit(&app, buyer, &raw, Need::Honoured).await?;
+    let (caller, intent, _) = key.admit(&app, buyer, raw, Need::Honoured).await?;
     let wish = GiveBack { user: caller.user().to_owned(), payment, intent };
     Ok(Created(app.payments.refund(&wish).await?))
 }

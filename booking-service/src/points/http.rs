@@ -50,7 +50,7 @@ pub async fn charge(
     State(app): State<App>,
     buyer: Buyer<Anyone>,
     key: KeyHeader,
-    raw: RawBody,
+    raw: Result<RawBody, Problem>,
 ) -> Result<Created<Moved>, ErrorResponse> {
     carry_out(&app, buyer, key, raw, Kind::Charge).await
 }
@@ -59,7 +59,7 @@ pub async fn use_points(
     State(app): State<App>,
     buyer: Buyer<Anyone>,
     key: KeyHeader,
-    raw: RawBody,
+    raw: Result<RawBody, Problem>,
 ) -> Result<Created<Moved>, ErrorResponse> {
     carry_out(&app, buyer, key, raw, Kind::Use).await
 }
@@ -68,11 +68,11 @@ async fn carry_out(
     app: &App,
     buyer: Buyer<Anyone>,
     key: KeyHeader,
-    raw: RawBody,
+    raw: Result<RawBody, Problem>,
     kind: Kind,
 ) -> Result<Created<Moved>, ErrorResponse> {
-    let (caller, intent) = key.admit(app, buyer, &raw, Need::Required).await?;
-    let Value::Object(body) = raw.parse()? else {
+    let (caller, intent, raw) = key.admit(app, buyer, raw, Need::Required).await?;
+    let Value::Object(body) = raw.parse().map_err(unless_amount)? else {
         return Err(Problem::invalid_field("body", "must be an object").into());
     };
     let most = if kind == Kind::Charge { app.points.max_charge() } else { i64::MAX };
@@ -83,6 +83,11 @@ async fn carry_out(
     };
     let wish = Move { user: caller.user().to_owned(), kind, amount, memo, intent };
     Ok(Created(app.points.carry_out(&wish).await?))
+}
+
+/// A number that no machine has room for is no amount, rather than no JSON of ours.
+fn unless_amount(problem: Problem) -> ErrorResponse {
+    if problem.is_about("amount") { Refusal::InvalidAmount.into() } else { problem.into() }
 }
 
 impl IntoResponse for Refusal {

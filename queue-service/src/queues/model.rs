@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use shared::clock;
+use shared::extract::object_or_null;
 
 /// A queue's id: a slug of 1 to 64 of `a-z`, `0-9`, `-`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -97,7 +98,7 @@ pub struct Settings {
     #[serde(serialize_with = "clock::as_rfc3339_or_null")]
     pub closes_at: Option<DateTime<Utc>>,
     pub order: Order,
-    #[serde(deserialize_with = "rate_or_null")]
+    #[serde(deserialize_with = "object_or_null")]
     pub admission: Option<Rate>,
     pub max_active: Option<u32>,
     pub entry_ttl_seconds: u32,
@@ -109,13 +110,6 @@ pub struct Settings {
     pub rejoin: Rejoin,
     pub instant_admission: bool,
     pub redirect_url: Option<String>,
-}
-
-/// serde would take an array for the object, member by member.
-fn rate_or_null<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Rate>, D::Error> {
-    let object: Option<serde_json::Map<String, serde_json::Value>> = Deserialize::deserialize(from)?;
-    let rate = object.map(|object| serde_json::from_value(object.into())).transpose();
-    rate.map_err(serde::de::Error::custom)
 }
 
 impl Default for Settings {

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
+use shared::extract::object_or_null;
 use utoipa::ToSchema;
 
 use super::Setup;
@@ -51,6 +52,7 @@ pub struct ScheduleBody {
     pub starts_at: DateTime<Utc>,
     pub sales_open_at: DateTime<Utc>,
     pub sales_close_at: DateTime<Utc>,
+    #[serde(default, deserialize_with = "object_or_null")]
     pub seats: Option<SeatsBody>,
     pub max_seats_per_user: Option<i64>,
     /// When it is not the concert's.
@@ -78,6 +80,7 @@ pub struct SchedulePatch {
     pub sales_open_at: Option<DateTime<Utc>>,
     pub sales_close_at: Option<DateTime<Utc>>,
     /// Only while the date has none.
+    #[serde(default, deserialize_with = "object_or_null")]
     pub seats: Option<SeatsBody>,
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<i64>)]

@@ -445,3 +445,46 @@ fn a_lottery_draws_places_at_the_opening_and_can_be_checked() {
         assert_eq!(late["position"], 21);
     });
 }
+
+#[test]
+fn in_a_drawn_line_the_silent_lapse_and_the_others_move_up() {
+    World::s0().run(async |world| {
+        let settings = json!({ "order": "lottery", "opens_at": world.in_hours(1), "max_active": 0 });
+        world.admin().put_queue("draw", &settings).await.ok(201);
+        let people: Vec<_> = world.users("person", 12).iter().map(|person| person.at("draw")).collect();
+        for person in &people {
+            person.join().await.ok(201);
+        }
+        world.advance_seconds(3601);
+        let (present, silent) = people.split_at(6);
+        for _ in 0..2 {
+            for person in present {
+                eventually("the draw is made", async || {
+                    let status = person.poll().await.ok(200);
+                    if status["status"] == "waiting" { Ok(()) } else { Err(format!("{status:?}")) }
+                })
+                .await;
+            }
+            acceptance::pause(1000).await; // polls are written in batches
+            world.advance_seconds(80);
+        }
+        for person in present {
+            person.poll().await.ok(200);
+        }
+        let places = eventually("the silent are out of line", async || {
+            let mut places = Vec::new();
+            for person in present {
+                places.push(person.poll().await.ok(200).int("position"));
+            }
+            places.sort_unstable();
+            if places == [1, 2, 3, 4, 5, 6] { Ok(places) } else { Err(format!("{places:?}")) }
+        })
+        .await;
+        assert_eq!(places.len(), 6);
+        for person in silent {
+            person.poll().await.refused(410, "token_expired");
+        }
+        let queue = world.admin().queue("draw").await.ok(200);
+        assert_eq!((queue.int("waiting"), queue.int("expired_total")), (6, 6));
+    });
+}
