@@ -200,6 +200,8 @@ async fn idempotency(world: &World, ann: &User<'_>) {
         ann.booking("POST", &format!("/v1/payments/{}/refund", payment.text("payment_id")))
     };
     refund(&first).key("f").await.ok(201);
+    let large = " ".repeat(64 * 1024 + 1);
+    refund(&first).body("application/json", large).await.refused(413, "body_too_large");
     let other_body = refund(&first).key("f").json(&json!({ "other": "body" })).await;
     other_body.refused(422, "idempotency_key_reused");
     refund(&first).key("a b").await.refused_somehow();
