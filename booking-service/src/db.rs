@@ -116,7 +116,7 @@ pub struct Lane {
     _permit: OwnedSemaphorePermit,
 }
 
-/// A transaction; dropped without [`Tx::commit`], it never was.
+/// A transaction; dropped without [`Tx::end`], it never was.
 pub struct Tx {
     tx: Transaction<'static, Postgres>,
     _permit: OwnedSemaphorePermit,
@@ -188,9 +188,35 @@ impl Db {
 }
 
 impl Tx {
+    /// Makes it so when the work has succeeded, as if it never was when it has not. Either is done
+    /// when this returns: a transaction that is merely dropped keeps its locks for a moment longer,
+    /// and whoever was refused may try again at once.
+    pub async fn end<T, E: From<Error>>(
+        self,
+        outcome: std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        match outcome {
+            Ok(done) => {
+                self.commit().await?;
+                Ok(done)
+            }
+            Err(refusal) => {
+                self.abandon().await;
+                Err(refusal)
+            }
+        }
+    }
+
     /// Makes it so.
     pub async fn commit(self) -> Result<()> {
         Ok(self.tx.commit().await?)
+    }
+
+    /// As if it never was.
+    pub async fn abandon(self) {
+        if let Err(error) = self.tx.rollback().await {
+            tracing::debug!(%error, "a transaction was not rolled back; its connection ends it");
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::model::{DateLook, Look, Obstacle, Reservation, SeatNumbers};
 use super::store::{self, NewHold};
 use super::{Holds, Refusal};
-use crate::admitted::Caller;
+use crate::admitted::{Caller, Entry};
 use crate::config::ReleaseOn;
 use crate::db::{Conn, Tx};
 use crate::idempotency::{self, Intent};
@@ -62,12 +62,26 @@ impl Holds {
     /// One transaction; `None` when a seat that nobody visibly has could not be taken.
     async fn attempt(&self, wish: &Place) -> Result<Option<Reservation>, Refusal> {
         let mut tx = self.db.begin().await?;
-        idempotency::claim(&mut tx, &self.db, wish.intent.as_ref()).await?;
-        let mut date = self.look(&mut tx, wish).await?;
+        let outcome = self.take(&mut tx, wish).await;
+        if matches!(outcome, Ok(None)) {
+            tx.abandon().await;
+            return Ok(None);
+        }
+        let held = tx.end(outcome).await?;
+        Ok(held.map(|(held, spent)| {
+            self.outbox.committed(spent.as_slice());
+            held
+        }))
+    }
+
+    /// The work of the transaction; beside the hold, the entry token that it has spent.
+    async fn take(&self, tx: &mut Tx, wish: &Place) -> Result<Option<(Reservation, Option<Entry>)>, Refusal> {
+        idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
+        let mut date = self.look(tx, wish).await?;
         let schedule = wish.schedule.ok_or(Obstacle::ScheduleNotFound)?;
         if date.limit.is_some() {
-            store::line_up(&mut tx, schedule, wish.caller.user()).await?;
-            date = self.look(&mut tx, wish).await?;
+            store::line_up(tx, schedule, wish.caller.user()).await?;
+            date = self.look(tx, wish).await?;
         }
         let new = NewHold {
             id: new_id(self.db.clock()),
@@ -78,16 +92,12 @@ impl Holds {
             numbers: wish.numbers.possible(),
             ttl_seconds: self.rules.ttl_seconds,
         };
-        let Some(held) = store::take(&mut tx, self.db.offset_ms(), &new).await? else {
+        let Some(held) = store::take(tx, self.db.offset_ms(), &new).await? else {
             return Ok(None);
         };
-        let spent = self.spend(&mut tx, wish, &date.queue).await?;
-        idempotency::remember(&mut tx, &self.db, wish.intent.as_ref(), &held).await?;
-        tx.commit().await?;
-        if spent {
-            self.outbox.committed(wish.caller.entry().map_or(&[], std::slice::from_ref));
-        }
-        Ok(Some(held))
+        let spent = self.spend(tx, wish, &date.queue).await?;
+        idempotency::remember(tx, &self.db, wish.intent.as_ref(), &held).await?;
+        Ok(Some((held, spent)))
     }
 
     /// What the store shows of the wish, when nothing is in its way.
@@ -102,13 +112,13 @@ impl Holds {
 
     /// Under `RELEASE_ON=hold` the entry token ends with the hold it makes, and makes only one. One of
     /// another queue, shown where none was needed, has nothing to do with it.
-    async fn spend(&self, tx: &mut Tx, wish: &Place, queue: &str) -> Result<bool, Refusal> {
+    async fn spend(&self, tx: &mut Tx, wish: &Place, queue: &str) -> Result<Option<Entry>, Refusal> {
         match (self.rules.release_on, wish.caller.entry().filter(|entry| entry.queue == queue)) {
             (ReleaseOn::Hold, Some(entry)) => {
                 let spent = self.outbox.spend(tx, std::slice::from_ref(entry)).await?;
-                if spent.is_empty() { Err(Obstacle::EntryCompleted.into()) } else { Ok(true) }
+                if spent.is_empty() { Err(Obstacle::EntryCompleted.into()) } else { Ok(Some(entry.clone())) }
             }
-            _ => Ok(false),
+            _ => Ok(None),
         }
     }
 }

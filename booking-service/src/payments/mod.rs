@@ -111,18 +111,23 @@ impl Payments {
 
     async fn try_pay(&self, wish: &Pay) -> Result<(Paid, Vec<Entry>), Refusal> {
         let mut tx = self.db.begin().await?;
-        idempotency::claim(&mut tx, &self.db, wish.intent.as_ref()).await?;
-        let payable = lock(&mut tx, wish).await?;
-        if store::sell(&mut tx, self.db.offset_ms(), &payable).await? != payable.seats.len() {
+        let outcome = self.exchange(&mut tx, wish).await;
+        tx.end(outcome).await
+    }
+
+    /// Points for seats.
+    async fn exchange(&self, tx: &mut Tx, wish: &Pay) -> Result<(Paid, Vec<Entry>), Refusal> {
+        idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
+        let payable = lock(tx, wish).await?;
+        if store::sell(tx, self.db.offset_ms(), &payable).await? != payable.seats.len() {
             return Err(Refusal::HoldExpired);
         }
         let payment = new_id(self.db.clock());
-        let balance = self.points.pay(&mut tx, wish.caller.user(), payment, payable.amount).await?;
-        let paid = store::record(&mut tx, self.db.offset_ms(), payment, &payable, balance).await?;
+        let balance = self.points.pay(tx, wish.caller.user(), payment, payable.amount).await?;
+        let paid = store::record(tx, self.db.offset_ms(), payment, &payable, balance).await?;
         let paid = paid.ok_or(Refusal::HoldExpired)?;
-        let spent = self.spend(&mut tx, &payable, wish.caller.entry()).await?;
-        idempotency::remember(&mut tx, &self.db, wish.intent.as_ref(), &paid).await?;
-        tx.commit().await?;
+        let spent = self.spend(tx, &payable, wish.caller.entry()).await?;
+        idempotency::remember(tx, &self.db, wish.intent.as_ref(), &paid).await?;
         Ok((paid, spent))
     }
 
@@ -161,25 +166,30 @@ impl Payments {
 
     async fn try_refund(&self, wish: &GiveBack) -> Result<Refunded, Refusal> {
         let mut tx = self.db.begin().await?;
-        idempotency::claim(&mut tx, &self.db, wish.intent.as_ref()).await?;
-        let refundable = store::lock_refundable(&mut tx, &wish.user, wish.payment).await?;
+        let outcome = self.take_back(&mut tx, wish).await;
+        tx.end(outcome).await
+    }
+
+    /// Seats for points.
+    async fn take_back(&self, tx: &mut Tx, wish: &GiveBack) -> Result<Refunded, Refusal> {
+        idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
+        let refundable = store::lock_refundable(tx, &wish.user, wish.payment).await?;
         let refundable = refundable.ok_or(Refusal::PaymentNotFound)?;
         if refundable.refunded {
             return Err(Refusal::AlreadyRefunded);
         }
         let refund_id = new_id(self.db.clock());
-        let refunded_at = store::take_back(&mut tx, self.db.offset_ms(), refund_id, wish.payment).await?;
+        let refunded_at = store::take_back(tx, self.db.offset_ms(), refund_id, wish.payment).await?;
         let refunded_at = refunded_at.ok_or(Refusal::ShowStarted)?;
-        let freed = store::free(&mut tx, refundable.reservation_id).await?;
+        let freed = store::free(tx, refundable.reservation_id).await?;
         if freed != i64::from(refundable.seat_count) {
             let text = format!("payment {}: {freed} seats are sold to it", wish.payment);
             return Err(db::Error::Failed(text).into());
         }
         let amount = refundable.amount;
-        let balance_after = self.points.pay_back(&mut tx, &wish.user, wish.payment, amount).await?;
+        let balance_after = self.points.pay_back(tx, &wish.user, wish.payment, amount).await?;
         let refunded = Refunded { refund_id, payment_id: wish.payment, amount, balance_after, refunded_at };
-        idempotency::remember(&mut tx, &self.db, wish.intent.as_ref(), &refunded).await?;
-        tx.commit().await?;
+        idempotency::remember(tx, &self.db, wish.intent.as_ref(), &refunded).await?;
         Ok(refunded)
     }
 }

@@ -95,7 +95,12 @@ impl Points {
 
     async fn attempt(&self, wish: &Move) -> Result<Moved, Refusal> {
         let mut tx = self.db.begin().await?;
-        idempotency::claim(&mut tx, &self.db, wish.intent.as_ref()).await?;
+        let outcome = self.move_points(&mut tx, wish).await;
+        tx.end(outcome).await
+    }
+
+    async fn move_points(&self, tx: &mut Tx, wish: &Move) -> Result<Moved, Refusal> {
+        idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
         let entry_id = new_id(self.db.clock());
         let amount = wish.amount.get();
         let movement = Movement {
@@ -109,13 +114,12 @@ impl Points {
         };
         let balance = match wish.kind {
             Kind::Charge | Kind::Refund => {
-                store::credit(&mut tx, self.db.offset_ms(), &movement).await?.ok_or(Refusal::InvalidAmount)?
+                store::credit(tx, self.db.offset_ms(), &movement).await?.ok_or(Refusal::InvalidAmount)?
             }
-            Kind::Use | Kind::Payment => debit(&mut tx, self.db.offset_ms(), &movement).await?,
+            Kind::Use | Kind::Payment => debit(tx, self.db.offset_ms(), &movement).await?,
         };
         let moved = Moved { entry_id, amount, balance };
-        idempotency::remember(&mut tx, &self.db, wish.intent.as_ref(), &moved).await?;
-        tx.commit().await?;
+        idempotency::remember(tx, &self.db, wish.intent.as_ref(), &moved).await?;
         Ok(moved)
     }
 

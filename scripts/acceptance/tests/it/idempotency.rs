@@ -84,6 +84,24 @@ fn a_refused_request_leaves_no_trace_of_its_key() {
     });
 }
 
+/// The refusal has left no trace when its answer arrives, not some time later.
+#[test]
+fn a_refused_request_may_be_tried_again_at_once() {
+    World::s0().open_door().run(async |world| {
+        let ann = world.user("ann");
+        ann.enter().await;
+        let hold = ann.reserve(world.date(), &[1]).await.ok(201).text("reservation_id");
+        let use_it = json!({ "amount": 100_000, "memo": "x" });
+        for _ in 0..60 {
+            ann.pay_call(&hold).key("pay").await.refused(402, "insufficient_points");
+            ann.pay_call(&hold).key("pay").await.refused(402, "insufficient_points");
+            ann.points_call("uses", &use_it).key("use").await.refused(402, "insufficient_points");
+            ann.charge(1).await.ok(201);
+            ann.points_call("uses", &use_it).key("use").await.refused(402, "insufficient_points");
+        }
+    });
+}
+
 #[test]
 fn the_same_key_many_times_at_once_has_one_effect() {
     World::s4().replicas(2).open_door().run(async |world| {
