@@ -88,7 +88,12 @@ async fn connection(
         drop(tokio::time::timeout(HEADER_TIMEOUT, stream.write_all(OVERLOADED)).await);
         return;
     };
-    if !matches!(tokio::time::timeout(HEADER_TIMEOUT, first_bytes(&stream)).await, Ok(Ok(()))) {
+    let begun = tokio::select! {
+        begun = tokio::time::timeout(HEADER_TIMEOUT, first_bytes(&stream)) => matches!(begun, Ok(Ok(()))),
+        // Nothing was asked: there is nothing to answer before the stop.
+        () = lifecycle.soft().cancelled() => false,
+    };
+    if !begun {
         return;
     }
     if let Err(error) = stream.set_nodelay(true) {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use acceptance::{PRICE, Row, Side, World, eventually, within};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -232,5 +234,28 @@ fn a_sweep_after_a_restart_leaves_living_holds_and_payments_alone() {
         assert_eq!((map.held, map.sold, map.available.len()), (vec![1], vec![3], 48));
         bob.pay(&living).await.ok(201);
         assert_eq!(cem.reservation(&bought).await.ok(200)["status"], "confirmed");
+    });
+}
+
+/// Connections that nobody uses do not hold a service up
+#[test]
+fn idle_connections_do_not_delay_the_end() {
+    World::s0().programs().run(async |world| {
+        for side in [Side::Queue, Side::Booking] {
+            let ops = if side == Side::Queue { Side::QueueOps } else { Side::BookingOps };
+            let mut idle = Vec::new();
+            for listener in [side, ops] {
+                let address = world.base(listener, None).replace("http://", "");
+                idle.push(TcpStream::connect(&address).await.unwrap());
+                let mut used = TcpStream::connect(&address).await.unwrap();
+                used.write_all(b"GET /nope HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+                assert!(used.read(&mut [0; 1024]).await.unwrap() > 0);
+                idle.push(used);
+            }
+            world.get(side, "/openapi.json").await.ok(200);
+            assert_eq!(world.terminate(side, Duration::from_secs(5)).await, Some(0));
+        }
+        world.start_again(Side::Queue).await;
+        world.start_again(Side::Booking).await;
     });
 }
