@@ -6,12 +6,16 @@ use shared::extract::bearer;
 use shared::problem::{Problem, codes};
 use shared::secrets::Role;
 use shared::tokens::Untrusted;
+use shared::tokens::user::KnownUser;
 
 use crate::app::App;
 use crate::line::token::{self, PlaceToken};
 
-/// A verified user token: the caller is this user.
-pub struct User(pub String);
+/// A verified user token: the caller is this user, and may stand in this lane.
+pub struct User {
+    pub id: String,
+    pub lane: Option<String>,
+}
 
 /// A verified user token or queue token.
 pub enum Caller {
@@ -46,7 +50,8 @@ impl FromRequestParts<App> for User {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        user(bearer(&parts.headers)?, app).await.map(Self)
+        let KnownUser { id, lane } = user(bearer(&parts.headers)?, app).await?;
+        Ok(Self { id, lane })
     }
 }
 
@@ -56,7 +61,7 @@ impl FromRequestParts<App> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let text = bearer(&parts.headers)?;
         if !text.starts_with(token::PREFIX) {
-            return user(text, app).await.map(Self::User);
+            return user(text, app).await.map(|user| Self::User(user.id));
         }
         let token = app.queue_tokens.verify(text).ok_or_else(|| {
             Problem::new(&codes::INVALID_TOKEN, "The queue token is not one that this service has signed.")
@@ -82,11 +87,11 @@ impl FromRequestParts<App> for Service {
     }
 }
 
-async fn user(token: &str, app: &App) -> Result<String, Problem> {
+async fn user(token: &str, app: &App) -> Result<KnownUser, Problem> {
     let user = app.users.verify(token).await.map_err(|untrusted| match untrusted {
         Untrusted::KeysUnavailable => Problem::unavailable("identity provider", untrusted),
         reason => Problem::new(&codes::INVALID_TOKEN, format!("The user token is refused: {reason}.")),
     })?;
-    app.limits.check_user(&user)?;
+    app.limits.check_user(&user.id)?;
     Ok(user)
 }

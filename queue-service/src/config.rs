@@ -39,6 +39,9 @@ pub struct Config {
     /// `iss` of the entry tokens.
     #[arg(long, env = "ENTRY_ISSUER", default_value = "queue-service")]
     pub entry_issuer: String,
+    /// Claim of the user token that names the lane its user may stand in.
+    #[arg(long, env = "USER_LANE_CLAIM", default_value = "lane")]
+    pub user_lane_claim: String,
     #[command(flatten)]
     pub users: UserTokenConfig,
     #[command(flatten)]

@@ -19,6 +19,7 @@ mod config;
 mod entry;
 mod keys;
 mod line;
+mod memory;
 mod metrics;
 mod queues;
 mod redis;
@@ -94,6 +95,7 @@ async fn build(config: &Config, clock: &Clock, lifecycle: &Lifecycle) -> anyhow:
     let queue_tokens =
         line::token::QueueTokens::load(path).map_err(|error| anyhow!("QUEUE_TOKEN_KEYS: {error}"))?;
     let users = UserTokens::new(&config.users, http, clock.clone()).await.map_err(|error| anyhow!(error))?;
+    let users = users.reading_lanes(&config.user_lane_claim);
     Ok(App::from(Parts {
         queues,
         rooms,

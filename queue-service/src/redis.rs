@@ -48,6 +48,16 @@ impl From<RedisError> for StoreError {
     }
 }
 
+/// What stands in front of every script.
+pub const PRELUDE: &str = concat!(
+    include_str!("prelude/head.lua"),
+    include_str!("prelude/limits.lua"),
+    include_str!("prelude/line.lua"),
+    include_str!("prelude/slots.lua"),
+    include_str!("prelude/loss.lua"),
+    include_str!("prelude/answer.lua"),
+);
+
 /// A script, and whether it may run twice for once.
 pub struct Script {
     script: redis::Script,
@@ -57,7 +67,8 @@ pub struct Script {
 impl Script {
     /// From the text of one `.lua` file, the prelude in front.
     pub fn new(body: &str) -> Self {
-        let text = format!("{}\n{body}", include_str!("prelude.lua"));
+        let tail = include_str!("prelude/tail.lua");
+        let text = format!("{PRELUDE}\nlocal function body()\n{body}\nend\n{tail}");
         Self { script: redis::Script::new(&text), repeatable: true }
     }
 
@@ -106,7 +117,8 @@ impl Redis {
         Ok(Self { lanes: Arc::new(Lanes { pool, connections, next: AtomicUsize::new(0) }) })
     }
 
-    /// Runs a script on a queue's keys. `args` follow those that the prelude takes.
+    /// Runs a script on a queue's keys. `args` follow those that the prelude takes. What the script tells of
+    /// the store is remembered.
     pub async fn run<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -118,11 +130,13 @@ impl Redis {
         for key in keys.for_scripts() {
             invocation.key(key);
         }
-        invocation.arg(when.arg()).arg(nonce());
+        invocation.arg(when.arg()).arg(nonce()).arg(keys.memory().tell());
         for arg in args {
             invocation.arg(arg);
         }
-        self.ask(Question::Script(&invocation), script.repeatable).await
+        let (answer, told): (T, String) = self.ask(Question::Script(&invocation), script.repeatable).await?;
+        keys.memory().hear(told);
+        Ok(answer)
     }
 
     /// Runs a script that stands alone.

@@ -51,11 +51,13 @@ impl Rooms {
         if let Some(room) = open.get(id) {
             return room.clone();
         }
-        let keys = inner.queues.keys(id);
-        let room = Room::open(id.clone(), keys, inner.redis.clone(), inner.clock.clone(), &inner.lifecycle);
+        let (queues, redis, clock) = (inner.queues.clone(), inner.redis.clone(), inner.clock.clone());
+        let room = Room::open(id.clone(), queues, redis, clock, &inner.lifecycle);
         open.insert(id.clone(), room.clone());
         inner.lifecycle.spawn_loop("admission", admission::run(room.clone()));
-        inner.lifecycle.spawn_loop("silence", line::keep_clear_of_the_silent(room.clone()));
+        inner.lifecycle.spawn_loop("view", line::follow(room.clone()));
+        inner.lifecycle.spawn_loop("signs of life", line::beat(room.clone()));
+        inner.lifecycle.spawn_loop("silence", line::sweep(room.clone()));
         room
     }
 
@@ -74,6 +76,11 @@ impl Rooms {
             }
             tokio::time::sleep(LISTEN_EVERY).await;
         }
+    }
+
+    /// The rooms that are open.
+    pub fn all(&self) -> Vec<Arc<Room>> {
+        self.inner.open.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     fn at_hand(&self, id: &QueueId) -> Option<Arc<Room>> {

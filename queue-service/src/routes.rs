@@ -157,6 +157,21 @@ fn internal_api(api: Api<App>) -> Api<App> {
         admission::http::completions,
     )
     .route(
+        secret(Endpoint::post("/internal/v1/stock", "What is left to buy"), SERVICE)
+            .body::<queues::stock::Count>()
+            .answers::<queues::stock::CountTaken>(200, "how many counts were taken"),
+        queues::stock::stock,
+    )
+    .route(
+        secret(
+            Endpoint::post("/internal/v1/pressure", "How hard the service behind the line has it"),
+            SERVICE,
+        )
+        .body::<admission::pressure::Pressure>()
+        .answers::<admission::pressure::Heeded>(200, "how many queues heed it"),
+        admission::pressure::pressure,
+    )
+    .route(
         secret(Endpoint::get("/internal/v1/revocations", "Entry tokens that open nothing any more"), SERVICE)
             .answers_page::<entry::Revocation>("oldest first, kept until `exp`"),
         entry::http::feed,

@@ -132,7 +132,7 @@ impl Door {
         if closed && token.starts_with(QUEUE_TOKEN_PREFIX) {
             return Err(Refusal::EntryRequired);
         }
-        match self.users.verify(token).await {
+        match self.users.verify(token).await.map(|user| user.id) {
             Ok(_) | Err(Untrusted::Expired) if closed => Err(Refusal::EntryRequired),
             Ok(user) => Ok(Caller { user: storable(user)?, entry: None, confined: false }),
             Err(Untrusted::KeysUnavailable) => Err(Refusal::NoKeys),

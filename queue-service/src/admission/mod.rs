@@ -16,6 +16,7 @@
 //! many does nothing. What a call cannot do within its bounds is left for the next.
 
 pub mod http;
+pub mod pressure;
 pub(crate) mod store;
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 -- tick.lua: one step of admission. Collects what has ended and lets people in, in order.
 --
--- ARGV[3] '' = as the rate and the cap allow; a number = let up to that many in, also while
+-- ARGV[4] '' = as the rate and the cap allow; a number = let up to that many in, also while
 --         paused and outside the rate, inside the cap
 -- Returns { admitted, more, waiting, active, pause }; more = 1 when another step would do something
 --   now; pause = ms until the rate has room for those in line, -1 when it is not what they wait for.
@@ -10,7 +10,7 @@
 local BATCH = 500
 local LOOKED_AT = 1000
 
-local forced = tonumber(ARGV[3])
+local forced = tonumber(ARGV[4])
 
 local ended = redis.call('ZRANGEBYSCORE', ACTIVE, '-inf', '(' .. int(now), 'LIMIT', 0, BATCH)
 for _, user in ipairs(ended) do end_admission(admission_of(user), 'token_expired') end
@@ -23,12 +23,21 @@ end
 
 if state == 'closed' then close_line() end
 
--- Strings of `seen` that lie wholly before the line are of no use any more. (A drawn score is
--- negative, so none is dropped while anybody drawn is in line.)
-local first = tonumber(redis.call('ZRANGE', WAITING, 0, 0, 'WITHSCORES')[2]) or counted('place')
-local floor, front = counted('seen_floor'), math.floor(first / CHUNK)
-for chunk = floor, math.min(front, floor + 32) - 1 do redis.call('UNLINK', STEM .. 'seen:' .. int(chunk)) end
-if front > floor then redis.call('HSET', COUNTERS, 'seen_floor', int(math.min(front, floor + 32))) end
+-- Strings that lie wholly before a line are of no use any more. (A drawn score is negative, so none
+-- is dropped while anybody drawn is in line; nor while a forgotten place may come back.)
+local function forget_passed(lane)
+  local first = tonumber(redis.call('ZRANGE', lane.waiting, 0, 0, 'WITHSCORES')[2]) or counted('place' .. lane.suffix)
+  if now < recover_until then first = math.min(first, counted('lost_after' .. lane.suffix)) end
+  local floor, front = counted('floor' .. lane.suffix), chunk_of(first)
+  if front <= floor then return end
+  front = math.min(front, floor + 32)
+  for chunk = floor, front - 1 do
+    local name = int(chunk_of(lane.base) + chunk)
+    redis.call('UNLINK', STEM .. 'seen:' .. name, STEM .. 'gone:' .. name)
+  end
+  set_counter('floor' .. lane.suffix, front)
+end
+for number = 0, #lanes do forget_passed(lanes[number]) end
 
 local open = opened and (state == 'open' or state == 'draining')
 local room = 0
@@ -36,27 +45,61 @@ if forced and opened and state ~= 'closed' then room = math.min(forced, cap_room
 elseif not forced and open then room = math.min(window_room(), cap_room()) end
 local cut = room > BATCH
 room = math.min(room, BATCH)
+if forced then let_in_how = 'hand' end
 
-local let_in, looked_at = 0, 0
-while let_in < room and looked_at < LOOKED_AT do
-  local front_of_line = redis.call('ZRANGE', WAITING, 0, room - let_in - 1, 'WITHSCORES')
-  if #front_of_line == 0 then break end
-  for i = 1, #front_of_line, 2 do
-    local user, place = front_of_line[i], place_of(tonumber(front_of_line[i + 1]))
-    looked_at = looked_at + 1
-    if silent(place) then
-      out_of_line(user, place, 'token_expired')
-    else
-      out_of_line(user, place)
-      admit(user, place)
-      let_in = let_in + 1
+-- Whose turn it is: the lane that had fewest admissions for its share. Turns are counted in units of
+-- a millionth, so that each lane with people in it gets its share of any run of admissions.
+local TURN = 1000000
+if named > 0 and room > 0 then
+  for number = 0, #lanes do lanes[number].turn = counted('turn' .. lanes[number].suffix) end
+end
+
+local function next_in(lane, most)
+  if lane.front and lane.at < #lane.front then return true end
+  lane.front, lane.at = redis.call('ZRANGE', lane.waiting, 0, most - 1, 'WITHSCORES'), 0
+  return #lane.front > 0
+end
+
+local function next_lane(most)
+  if named == 0 then return next_in(lanes[0], most) and lanes[0] end
+  local best
+  for number = 0, #lanes do
+    local lane = lanes[number]
+    if next_in(lane, most) and (not best or lane.turn < best.turn) then best = lane end
+  end
+  return best
+end
+
+local looked_at = 0
+while #let_in < room and looked_at < LOOKED_AT do
+  local lane = next_lane(room - #let_in)
+  if not lane then break end
+  local user, place = lane.front[lane.at + 1], place_of(lane, tonumber(lane.front[lane.at + 2]))
+  lane.at = lane.at + 2
+  looked_at = looked_at + 1
+  if silent(place) then
+    out_of_line(lane, user, place, 'token_expired')
+  else
+    out_of_line(lane, user, place)
+    admit(user, place)
+    if named > 0 then
+      set_counter('turns', lane.turn)
+      lane.turn = lane.turn + math.floor(TURN / lane.weight)
+      lane.let_in = (lane.let_in or 0) + 1
     end
   end
 end
-admitted(let_in, not forced)
+for number = 0, #lanes do
+  local lane = lanes[number]
+  if lane.let_in then
+    set_counter('turn' .. lane.suffix, lane.turn)
+    count('admitted_of' .. lane.suffix, lane.let_in)
+  end
+end
+admitted(#let_in, not forced)
 
-local line = redis.call('ZCARD', WAITING)
-local more = #ended == BATCH or (line > 0 and ((cut and let_in == room) or looked_at >= LOOKED_AT))
+local line = in_line()
+local more = #ended == BATCH or (line > 0 and ((cut and #let_in == room) or looked_at >= LOOKED_AT))
 local pause = -1
-if line > 0 and open and users and window_room() < 1 then pause = until_window_room() end
-return { let_in, more and 1 or 0, line, active_now(), pause }
+if line > 0 and open and users and now >= hold_until and window_room() < 1 then pause = until_window_room() end
+return { #let_in, more and 1 or 0, line, active_now(), pause }

@@ -1,4 +1,9 @@
 //! A standing as a stream: one status at once, one at each change, an end.
+//!
+//! A listener in line is answered from the view and costs Redis nothing. It is woken when something became
+//! of its place or of the queue, and else looks as often as a poll would (near the front twice a second):
+//! that is also its sign of life. Only who is let in asks Redis: once to claim, then when the slot
+//! is given up or the token may be renewed.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,14 +12,17 @@ use std::time::Duration;
 use futures_util::Stream;
 use tokio_util::sync::CancellationToken;
 
+use super::listeners::Listening;
 use super::room::{Refusal, Room, Stay};
 use super::{Ended, Standing};
 use crate::queues::model::QueueState;
 
-/// How often the standing of a listener near the front is looked at; others wait as long as a poll
-/// would. The looks of all listeners share batches.
-const PAUSE: Duration = Duration::from_millis(500);
 const NEAR: u64 = 100;
+const NEAR_PAUSE: Duration = Duration::from_millis(500);
+/// Redis is away: what is known stands.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// After the end of a token, so that the look finds it ended.
+const AFTER_END: Duration = Duration::from_millis(50);
 
 /// What a listener is told.
 #[derive(Debug)]
@@ -29,10 +37,11 @@ pub enum LineEvent {
 
 /// The standing of one place from now on.
 pub struct Listener {
-    pub room: Arc<Room>,
-    pub user: String,
-    pub place: Option<u64>,
-    pub stopping: CancellationToken,
+    room: Arc<Room>,
+    user: String,
+    place: u64,
+    stopping: CancellationToken,
+    listening: Listening,
     /// What was told last; `None` before the first status.
     told: Option<Told>,
     pause: Duration,
@@ -44,8 +53,10 @@ type Told = (Standing, QueueState);
 
 impl Listener {
     /// Begins with a standing that was just looked at.
-    pub fn new(room: Arc<Room>, user: String, place: Option<u64>, stopping: CancellationToken) -> Self {
-        Self { room, user, place, stopping, told: None, pause: PAUSE, over: false }
+    pub fn new(room: Arc<Room>, stay: &Stay, stopping: CancellationToken) -> Self {
+        let listening = room.listeners.listen(stay.place);
+        let (user, place) = (stay.user.clone(), stay.place);
+        Self { room, user, place, stopping, listening, told: None, pause: NEAR_PAUSE, over: false }
     }
 
     /// The stream; it looks only while it is read.
@@ -60,12 +71,7 @@ impl Listener {
     }
 
     fn tell(&mut self, stay: Stay) -> Option<LineEvent> {
-        self.pause = match stay.standing {
-            Standing::Waiting { position } if position > NEAR => {
-                Duration::from_millis(stay.scene.poll_after_ms(&stay.standing, rand::random()))
-            }
-            _ => PAUSE,
-        };
+        self.pause = pause_after(&stay);
         let told = (stay.standing.clone(), stay.scene.state);
         if self.told.as_ref() == Some(&told) {
             return None;
@@ -79,15 +85,18 @@ impl Listener {
             return None;
         }
         loop {
+            let bell = self.listening.bell.clone();
             tokio::select! {
                 () = tokio::time::sleep(self.pause) => {}
+                () = bell.notified() => {}
+                changed = self.listening.state.changed() => drop(changed),
                 () = self.stopping.cancelled() => {
                     self.over = true;
                     let jitter = rand::random_range(1_000..5_000);
                     return Some(LineEvent::ComeBack(Duration::from_millis(jitter)));
                 }
             }
-            match self.room.look(&self.user, self.place).await {
+            match self.room.look(&self.user, Some(self.place)).await {
                 Ok(stay) => {
                     if let Some(event) = self.tell(stay) {
                         return Some(event);
@@ -102,8 +111,24 @@ impl Listener {
                     return Some(LineEvent::Ended(Ended::Expired));
                 }
                 // The store is away for a moment: the listener keeps what it knows.
-                Err(_) => {}
+                Err(_) => self.pause = RETRY_PAUSE,
             }
         }
+    }
+}
+
+fn pause_after(Stay { place, standing, scene, .. }: &Stay) -> Duration {
+    let as_a_poll = || Duration::from_millis(scene.poll_after_ms(*place, standing, rand::random()));
+    match standing {
+        Standing::Waiting { position } if *position <= NEAR => NEAR_PAUSE.min(as_a_poll()),
+        Standing::Active(admission) if !scene.renews => {
+            let left = admission.exp * 1000 - scene.now.timestamp_millis();
+            Duration::from_millis(u64::try_from(left).unwrap_or(0)) + AFTER_END
+        }
+        Standing::Scheduled => {
+            let left = scene.opens_at.map_or(0, |at| (at - scene.now).num_milliseconds());
+            as_a_poll().min(Duration::from_millis(u64::try_from(left).unwrap_or(0)) + AFTER_END)
+        }
+        _ => as_a_poll(),
     }
 }

@@ -37,6 +37,10 @@ pub struct Status {
     /// People in line before the caller, plus one; null unless waiting.
     position: Option<u64>,
     waiting: u64,
+    /// The lane that the place is in; null = everybody's. `position` counts within it.
+    lane: Option<String>,
+    /// What is left to buy, as the booking service said last; null = unknown.
+    remaining: Option<u64>,
     estimated_wait_seconds: Option<Wait>,
     poll_after_ms: u64,
     /// Until when the place lives without another poll; null = it does not lapse.
@@ -64,8 +68,10 @@ impl Status {
             queue_token: app.queue_tokens.sign(&place),
             position: None,
             waiting: scene.waiting,
+            lane: scene.lane_name(stay.place).map(str::to_owned),
+            remaining: scene.remaining,
             estimated_wait_seconds: None,
-            poll_after_ms: scene.poll_after_ms(&stay.standing, rand::random()),
+            poll_after_ms: scene.poll_after_ms(stay.place, &stay.standing, rand::random()),
             token_expires_at: silence.map(|silence| scene.now + silence),
             opens_at: scene.opens_at,
             admitted_at: None,
@@ -80,7 +86,9 @@ impl Status {
             }
             Standing::Waiting { position } => {
                 status.position = Some(*position);
-                status.estimated_wait_seconds = scene.estimated_wait(*position);
+                // Positions are a moment older than the crowd.
+                status.waiting = scene.waiting.max(*position);
+                status.estimated_wait_seconds = scene.estimated_wait(stay.place, *position);
             }
             Standing::Active(admission) => {
                 let token =
@@ -137,13 +145,13 @@ impl From<Refusal> for Problem {
 /// `POST /v1/queues/{queue}/tokens`
 pub async fn join(
     State(app): State<App>,
-    User(user): User,
+    User { id, lane }: User,
     Segment(queue): Segment<String>,
     body: Result<Unread, Problem>,
 ) -> Result<Response, Problem> {
     let room = app.room(queue.as_deref()).await?;
     let Unread = body?;
-    let stay = room.join(&user).await?;
+    let stay = room.join(&id, lane.as_deref()).await?;
     let code = if stay.fresh { StatusCode::CREATED } else { StatusCode::OK };
     Ok((code, uncached(), Json(Status::of(&app, &room, &stay)?)).into_response())
 }
@@ -195,9 +203,7 @@ pub async fn events(
 ) -> Result<Response, Problem> {
     let room = room_of(&app, &caller, queue).await?;
     let first = room.look(caller.user(), caller.place()).await?;
-    // The place that was found is the one that is followed, also for a user token.
-    let place = Some(first.place);
-    let listener = Listener::new(room.clone(), caller.user().to_owned(), place, app.lifecycle.soft().clone());
+    let listener = Listener::new(room.clone(), &first, app.lifecycle.soft().clone());
     let events =
         listener.events(first).map(move |event| Ok::<_, Infallible>(on_the_wire(&app, &room, event)));
     Ok((uncached(), Sse::new(events).keep_alive(KeepAlive::default())).into_response())
@@ -251,6 +257,8 @@ fn uncached() -> [(header::HeaderName, &'static str); 1] {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 pub struct Login {
     user_id: String,
+    /// What the token claims as its lane.
+    lane: Option<String>,
 }
 
 /// Answer to a development login.
@@ -267,11 +275,11 @@ pub async fn development_login(
     if !app.users.is_development() {
         return Err(Problem::new(&codes::NOT_FOUND, "There is nothing at this path."));
     }
-    let Body(Login { user_id }) = body?;
+    let Body(Login { user_id, lane }) = body?;
     if !is_user(&user_id) {
         return Err(Problem::invalid_field("user_id", "must have 1 to 255 bytes and no NUL"));
     }
-    match app.users.development_login(&user_id) {
+    match app.users.development_login(&user_id, lane.as_deref()) {
         Some(token) => Ok(Json(LoggedIn { user_token: token.map_err(Problem::internal)? })),
         None => Err(Problem::new(&codes::NOT_FOUND, "There is nothing at this path.")),
     }

@@ -1,7 +1,7 @@
--- look.lua: answers polls. A poll is also the sign of life that keeps a place, and the first one
--- after being let in claims the admission.
+-- look.lua: answers the polls that a view cannot. A poll is also the sign of life that keeps a place,
+-- and the first one after being let in claims the admission.
 --
--- ARGV[3..] pairs: user, place ('' = whatever place the user has)
+-- ARGV[4..] pairs: user, place ('' = whatever place the user has)
 -- Returns { header, answers }, one answer per pair in order: kind, place, position, jti,
 --   admitted_at, iat, exp. Kinds: scheduled, waiting, active, none (no live place), and the
 --   reasons why a place has ended.
@@ -9,10 +9,11 @@
 --   cannot fix two different entry tokens.
 
 local function look(user, place)
-  local kind, stay = stay_of(user)
+  if place then heed_token(place) end
+  local kind, stay, lane = stay_of(user)
   if kind == 'waiting' and (not place or place == stay) then
     touch(stay)
-    return waiting_answer(user, stay)
+    return waiting_answer(lane, user, stay)
   end
   if kind == 'active' and (not place or place == stay.place) then
     claim(stay)
@@ -22,9 +23,13 @@ local function look(user, place)
   -- Ended, but not collected yet: also when its user is in line again.
   local a = admission_of(user)
   if a and a.place == place then return gone_answer(place, 'token_expired') end
-  return gone_answer(place, departure(place))
+  local reason = departure(place)
+  if not reason and not kind and restore(user, place) then
+    return waiting_answer(lane_of(place), user, place)
+  end
+  return gone_answer(place, reason or 'token_expired')
 end
 
 local answers = {}
-for i = 3, #ARGV, 2 do answers[#answers + 1] = look(ARGV[i], tonumber(ARGV[i + 1])) end
+for i = 4, #ARGV, 2 do answers[#answers + 1] = look(ARGV[i], tonumber(ARGV[i + 1])) end
 return { header(), answers }

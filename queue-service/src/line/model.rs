@@ -3,7 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::queues::model::{Pace, QueueState, Rate, Report};
+use crate::keys::LANE;
+use crate::queues::model::{Pace, QueueState, Report};
+use crate::queues::settings::{Lane, Rate};
 
 /// An admission that was claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +67,21 @@ pub struct Scene {
     pub pace: Pace,
     pub waiting_ttl_ms: u64,
     pub claim_window_ms: u64,
+    /// What is let in at present; below the setting while the service behind has it hard.
     pub rate: Option<Rate>,
+    /// The lanes beside everybody's.
+    pub lanes: Vec<Lane>,
+    /// Nobody is let in, because the store has forgotten something.
+    pub is_held: bool,
+    /// What is left to buy.
+    pub remaining: Option<u64>,
+    /// Polling while active renews the entry token.
+    pub renews: bool,
+}
+
+/// The number of the lane that a place is in.
+pub fn lane_of(place: u64) -> usize {
+    usize::try_from(place / LANE).unwrap_or(usize::MAX)
 }
 
 /// A wait, in seconds, from `min` to `max`.
@@ -97,13 +113,30 @@ impl Scene {
             waiting_ttl_ms: u64::from(report.settings.waiting_ttl_seconds) * 1000,
             claim_window_ms: u64::from(report.settings.claim_window_seconds) * 1000,
             rate: report.settings.admission,
+            lanes: report.settings.lanes.clone().unwrap_or_default(),
+            is_held: report.held_until.is_some(),
+            remaining: report.remaining,
+            renews: report.settings.entry_max_lifetime_seconds > Some(report.settings.entry_ttl_seconds),
         }
     }
 
-    /// How long the person at `position` will wait, by the admissions measured over one and five
-    /// minutes. Unknown when nobody is being let in, or nobody was.
-    pub fn estimated_wait(&self, position: u64) -> Option<Wait> {
-        if !self.state.admits() {
+    /// What the lane of a place is called; `None` = everybody's.
+    pub fn lane_name(&self, place: u64) -> Option<&str> {
+        Some(self.lanes.get(lane_of(place).checked_sub(1)?)?.lane.as_str())
+    }
+
+    /// The share of the admissions that the lane of a place has, however full the others are.
+    fn guaranteed_share(&self, place: u64) -> f64 {
+        let named: u32 = self.lanes.iter().map(|lane| lane.share_percent).sum();
+        let lane = lane_of(place).checked_sub(1).and_then(|index| self.lanes.get(index));
+        f64::from(lane.map_or(100_u32.saturating_sub(named), |lane| lane.share_percent)) / 100.0
+    }
+
+    /// How long the person at `position` of the lane of `place` will wait, by the admissions measured over
+    /// one and five minutes: at the least if the other lanes were empty, at the most if they stay full.
+    /// Unknown when nobody is being let in, or nobody was.
+    pub fn estimated_wait(&self, place: u64, position: u64) -> Option<Wait> {
+        if !self.state.admits() || self.is_held {
             return None;
         }
         let (slow, fast) =
@@ -115,7 +148,7 @@ impl Scene {
         let fastest = self.rate.map_or(f64::INFINITY, per_second);
         let position = as_f64(position);
         let min = (position / fast.min(fastest)) * (1.0 - SPREAD);
-        let max = (position / slow.min(fastest)) * (1.0 + SPREAD);
+        let max = (position / (slow.min(fastest) * self.guaranteed_share(place))) * (1.0 + SPREAD);
         Some(Wait { min: as_u64(min.floor()), max: as_u64(max.ceil()) })
     }
 
@@ -124,13 +157,15 @@ impl Scene {
     /// An eighth of the expected wait, between one and thirty seconds, longer when the crowd would
     /// otherwise poll more than its budget, plus up to 30 % jitter; always below a third of what
     /// silence costs the place, and below half of the claim window for who may be let in before.
-    pub fn poll_after_ms(&self, standing: &Standing, random: f64) -> u64 {
+    pub fn poll_after_ms(&self, place: u64, standing: &Standing, random: f64) -> u64 {
         let (wanted, silence_ms) = match standing {
             Standing::Scheduled => {
                 let left = self.opens_at.map_or(TimeDelta::zero(), |at| at - self.now);
                 (as_f64(u64::try_from(left.num_milliseconds()).unwrap_or(0)) / 8.0, 0)
             }
-            Standing::Waiting { position } => (self.expected_wait_ms(*position) / 8.0, self.waiting_ttl_ms),
+            Standing::Waiting { position } => {
+                (self.expected_wait_ms(place, *position) / 8.0, self.waiting_ttl_ms)
+            }
             Standing::Active(admission) => {
                 let left = (admission.exp * 1000 - self.now.timestamp_millis()).max(1_000).unsigned_abs();
                 (as_f64(left) / 8.0, left)
@@ -156,8 +191,8 @@ impl Scene {
         })
     }
 
-    fn expected_wait_ms(&self, position: u64) -> f64 {
-        match (self.estimated_wait(position), self.rate) {
+    fn expected_wait_ms(&self, place: u64, position: u64) -> f64 {
+        match (self.estimated_wait(place, position), self.rate) {
             (Some(wait), _) => as_f64(wait.max) * 1000.0,
             (None, Some(rate)) => as_f64(position) / per_second(rate) * 1000.0,
             (None, None) => as_f64(position) * 10.0,
@@ -195,31 +230,43 @@ mod tests {
             waiting_ttl_ms: 120_000,
             claim_window_ms: 60_000,
             rate: Some(Rate { users: 100, every_seconds: 1 }),
+            lanes: Vec::new(),
+            is_held: false,
+            remaining: None,
+            renews: false,
         }
     }
 
     #[test]
     fn a_wait_is_known_only_from_measured_admissions_of_a_running_queue() {
-        assert_eq!(scene(0.0, 0.0).estimated_wait(10), None);
+        assert_eq!(scene(0.0, 0.0).estimated_wait(1, 10), None);
         let paused = Scene { state: QueueState::Paused, ..scene(5.0, 5.0) };
-        assert_eq!(paused.estimated_wait(10), None);
-        let wait = scene(10.0, 5.0).estimated_wait(100).unwrap();
+        assert_eq!(paused.estimated_wait(1, 10), None);
+        let wait = scene(10.0, 5.0).estimated_wait(1, 100).unwrap();
         assert_eq!(wait, Wait { min: 8, max: 23 });
         // 100 people at 100 per second cannot be let in sooner than in a second.
-        assert_eq!(scene(900.0, 900.0).estimated_wait(1000), Some(Wait { min: 8, max: 12 }));
+        assert_eq!(scene(900.0, 900.0).estimated_wait(1, 1000), Some(Wait { min: 8, max: 12 }));
+    }
+
+    #[test]
+    fn a_lane_waits_by_its_share_at_the_most() {
+        let lanes = vec![Lane { lane: "vip".into(), share_percent: 50 }];
+        let scene = Scene { lanes, ..scene(10.0, 10.0) };
+        assert_eq!(scene.estimated_wait(LANE + 1, 100), Some(Wait { min: 8, max: 23 }));
+        assert_eq!((scene.lane_name(1), scene.lane_name(LANE + 1)), (None, Some("vip")));
     }
 
     #[test]
     fn who_is_far_back_polls_rarely_and_nobody_later_than_a_third_of_silence() {
         let scene = scene(10.0, 10.0);
-        let poll = |position, random| scene.poll_after_ms(&Standing::Waiting { position }, random);
+        let poll = |position, random| scene.poll_after_ms(1, &Standing::Waiting { position }, random);
         assert_eq!(poll(1, 0.0), 1_000);
         assert!(poll(1_000_000, 0.0) >= 30_000);
         assert!(poll(1_000_000, 0.999) < 40_000);
         for ttl in [1_000, 2_000, 120_000] {
             let scene = Scene { waiting_ttl_ms: ttl, ..scene.clone() };
             for position in [1, 50, 1_000_000] {
-                assert!(scene.poll_after_ms(&Standing::Waiting { position }, 0.999) < ttl / 3);
+                assert!(scene.poll_after_ms(1, &Standing::Waiting { position }, 0.999) < ttl / 3);
             }
         }
     }
@@ -228,22 +275,22 @@ mod tests {
     fn a_million_people_stay_within_the_budget() {
         let scene =
             Scene { in_line: 1_000_000, waiting_ttl_ms: 0, claim_window_ms: 600_000, ..scene(1e9, 1e9) };
-        assert!(scene.poll_after_ms(&Standing::Waiting { position: 1 }, 0.0) >= 40_000);
-        assert!(scene.poll_after_ms(&Standing::Scheduled, 0.0) >= 40_000);
+        assert!(scene.poll_after_ms(1, &Standing::Waiting { position: 1 }, 0.0) >= 40_000);
+        assert!(scene.poll_after_ms(1, &Standing::Scheduled, 0.0) >= 40_000);
     }
 
     #[test]
     fn who_may_be_let_in_polls_within_the_claim_window() {
         let rate = Some(Rate { users: 1, every_seconds: 60 });
         let scene = Scene { rate, claim_window_ms: 3_000, ..scene(0.0, 0.0) };
-        assert!(scene.poll_after_ms(&Standing::Waiting { position: 1 }, 0.999) <= 1_500);
-        assert!(scene.poll_after_ms(&Standing::Waiting { position: 9 }, 0.0) > 1_500);
+        assert!(scene.poll_after_ms(1, &Standing::Waiting { position: 1 }, 0.999) <= 1_500);
+        assert!(scene.poll_after_ms(1, &Standing::Waiting { position: 9 }, 0.0) > 1_500);
     }
 
     #[test]
     fn an_active_person_polls_before_the_token_ends_however_often_it_was_renewed() {
         let scene = scene(1.0, 1.0);
         let admission = Admission { jti: "j".into(), admitted_at: DateTime::UNIX_EPOCH, iat: -500, exp: 20 };
-        assert!(scene.poll_after_ms(&Standing::Active(admission), 0.999) < 20_000 / 3);
+        assert!(scene.poll_after_ms(1, &Standing::Active(admission), 0.999) < 20_000 / 3);
     }
 }

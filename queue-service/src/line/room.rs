@@ -8,10 +8,16 @@ use shared::coalesce::{Coalescer, Stopped};
 use shared::lifecycle::Lifecycle;
 use tokio::sync::Notify;
 
+use super::claims::Claims;
+use super::feed::Claim;
+use super::listeners::Listeners;
 use super::model::{Ended, Scene, Standing};
-use super::store::{self, Look, Seen, Verdict};
+use super::signs::{GRACE_MS, Signs};
+use super::store::{self, Join, Left, Look, News, Seen, Verdict};
+use super::view::{Sight, View};
 use crate::keys::QueueKeys;
-use crate::queues::QueueId;
+use crate::queues::model::QueueState;
+use crate::queues::{QueueId, Queues};
 use crate::redis::{Redis, StoreError, When};
 
 /// Requests in one script call; keeps a call around a millisecond.
@@ -25,11 +31,18 @@ pub struct Room {
     pub keys: QueueKeys,
     pub clock: Clock,
     pub redis: Redis,
+    pub queues: Queues,
+    /// What this replica calls itself among those that follow the queue.
+    pub replica: String,
     /// Rung when something happened that admission may act on.
     pub bell: Notify,
     /// Whether the last step of admission left anybody in line.
     pub crowded: AtomicBool,
-    joins: Coalescer<String, Seen, StoreError>,
+    pub view: View,
+    pub signs: Signs,
+    pub claims: Claims,
+    pub listeners: Arc<Listeners>,
+    joins: Coalescer<Join, Seen, StoreError>,
     looks: Coalescer<Look, Seen, StoreError>,
 }
 
@@ -65,17 +78,12 @@ pub enum Refusal {
 
 impl Room {
     /// Opens a room: its batches run until the process stops.
-    pub fn open(
-        id: QueueId,
-        keys: QueueKeys,
-        redis: Redis,
-        clock: Clock,
-        lifecycle: &Lifecycle,
-    ) -> Arc<Self> {
+    pub fn open(id: QueueId, queues: Queues, redis: Redis, clock: Clock, lifecycle: &Lifecycle) -> Arc<Self> {
+        let keys = queues.keys(&id);
         let context = (redis.clone(), keys.clone(), clock.clone());
-        let (joins, run_joins) = Coalescer::new(BATCH, BACKLOG, move |users: Vec<String>| {
+        let (joins, run_joins) = Coalescer::new(BATCH, BACKLOG, move |joins: Vec<Join>| {
             let (redis, keys, clock) = context.clone();
-            async move { store::join(&redis, &keys, When::now(&clock), &users).await }
+            async move { store::join(&redis, &keys, When::now(&clock), &joins).await }
         });
         let context = (redis.clone(), keys.clone(), clock.clone());
         let (looks, run_looks) = Coalescer::new(BATCH, BACKLOG, move |looks: Vec<Look>| {
@@ -84,48 +92,126 @@ impl Room {
         });
         lifecycle.spawn_support("joins", run_joins);
         lifecycle.spawn_support("polls", run_looks);
-        let (bell, crowded) = (Notify::new(), AtomicBool::new(true));
-        Arc::new(Self { id, keys, clock, redis, bell, crowded, joins, looks })
+        Arc::new(Self {
+            id,
+            keys,
+            view: View::new(clock.clone()),
+            clock,
+            redis,
+            queues,
+            replica: format!("{:016x}", rand::random::<u64>()),
+            bell: Notify::new(),
+            crowded: AtomicBool::new(true),
+            signs: Signs::default(),
+            claims: Claims::default(),
+            listeners: Arc::default(),
+            joins,
+            looks,
+        })
     }
 
     /// Takes a place in line, or finds the one the user has.
-    pub async fn join(&self, user: &str) -> Result<Stay, Refusal> {
-        let seen = self.joins.submit(user.to_owned()).await??;
-        let stay = stay(user, seen).map_err(|refusal| match refusal {
-            Refusal::Ended(Ended::QueueClosed) => Refusal::Closed,
-            other => other,
-        })?;
-        if stay.fresh {
+    pub async fn join(&self, user: &str, lane: Option<&str>) -> Result<Stay, Refusal> {
+        let join = Join { user: user.to_owned(), lane: lane.unwrap_or_default().to_owned() };
+        let seen = self.joins.submit(join).await??;
+        if let Verdict::Stands { news, .. } = seen.verdict
+            && news != News::Known
+        {
             self.crowded.store(true, Ordering::Relaxed);
             self.bell.notify_one();
+            if news == News::Replaced {
+                self.view.settle().await;
+            }
         }
-        Ok(stay)
+        self.stay(user, seen).await.map_err(|refusal| match refusal {
+            Refusal::Ended(Ended::QueueClosed) => Refusal::Closed,
+            other => other,
+        })
     }
 
     /// Polls: the standing of a place (or of whatever place the user has), and a sign of life.
     pub async fn look(&self, user: &str, place: Option<u64>) -> Result<Stay, Refusal> {
+        self.view.refresh().await;
+        if let Some(stay) = place.and_then(|place| self.glance(user, place)) {
+            return Ok(stay);
+        }
         let seen = self.looks.submit(Look { user: user.to_owned(), place }).await??;
-        stay(user, seen)
+        self.stay(user, seen).await
     }
 
-    /// Ends a stay. Leaving twice is leaving once.
+    /// The standing of a place that is in line, by the view alone; `None` when only Redis can tell.
+    fn glance(&self, user: &str, place: u64) -> Option<Stay> {
+        let scene = self.view.scene()?;
+        let now_ms = self.view.now_ms();
+        let Sight::InLine { position } = self.view.sight(place) else { return None };
+        let standing = match scene.state {
+            QueueState::Closed => return None,
+            // Whether it has opened since is for Redis to say.
+            QueueState::Scheduled if scene.opens_at.is_none_or(|at| at.timestamp_millis() <= now_ms) => {
+                return None;
+            }
+            QueueState::Scheduled => Standing::Scheduled,
+            _ if scene.opens_at.is_some_and(|at| at.timestamp_millis() > now_ms) => Standing::Scheduled,
+            _ => Standing::Waiting { position },
+        };
+        let silence_ms = i64::try_from(scene.waiting_ttl_ms).unwrap_or(i64::MAX);
+        if standing != Standing::Scheduled && silence_ms > 0 {
+            let opened_ms = scene.opens_at.map_or(0, |at| at.timestamp_millis());
+            let seen = self.signs.last(place)?.max(opened_ms);
+            if now_ms > seen + silence_ms + GRACE_MS {
+                return None;
+            }
+        }
+        self.signs.mark(place, now_ms);
+        Some(Stay { user: user.to_owned(), place, standing, scene: at(scene, now_ms), fresh: false })
+    }
+
+    /// Ends a stay, for every replica. Leaving twice is leaving once.
     pub async fn leave(&self, user: &str, place: Option<u64>) -> Result<(), StoreError> {
         let look = Look { user: user.to_owned(), place };
-        if store::leave(&self.redis, &self.keys, When::now(&self.clock), &look).await? {
+        let left = store::leave(&self.redis, &self.keys, When::now(&self.clock), &look).await?;
+        if left != Left::Nothing {
+            self.claims.forget(user);
             self.bell.notify_one();
+        }
+        if left == Left::PlaceInLine {
+            self.view.settle().await;
         }
         Ok(())
     }
+
+    async fn stay(&self, user: &str, Seen { scene, verdict }: Seen) -> Result<Stay, Refusal> {
+        self.view.hear_newer_scene(scene.clone());
+        let (place, standing, news) = match verdict {
+            Verdict::Stands { place, standing, news } => (place, standing, news),
+            Verdict::Ended(ended) => return Err(Refusal::Ended(ended)),
+            Verdict::NoPlace => return Err(Refusal::NoPlace),
+            Verdict::AlreadyInQueue => return Err(Refusal::AlreadyInQueue),
+            Verdict::Draining => return Err(Refusal::Draining),
+        };
+        let standing = match standing {
+            // Told by the view, as every replica tells it: Redis is ahead of it.
+            Standing::Waiting { position } => {
+                self.view.refresh().await;
+                Standing::Waiting { position: self.view.position(place).unwrap_or(position) }
+            }
+            other => other,
+        };
+        match &standing {
+            Standing::Active(admission) => {
+                let claim = Claim { user: user.to_owned(), place, admission: admission.clone() };
+                self.claims.note(claim, scene.now.timestamp());
+            }
+            _ => self.signs.mark(place, scene.now.timestamp_millis()),
+        }
+        Ok(Stay { user: user.to_owned(), place, standing, scene, fresh: news != News::Known })
+    }
 }
 
-fn stay(user: &str, Seen { scene, verdict }: Seen) -> Result<Stay, Refusal> {
-    match verdict {
-        Verdict::Stands { place, standing, fresh } => {
-            Ok(Stay { user: user.to_owned(), place, standing, scene, fresh })
-        }
-        Verdict::Ended(ended) => Err(Refusal::Ended(ended)),
-        Verdict::NoPlace => Err(Refusal::NoPlace),
-        Verdict::AlreadyInQueue => Err(Refusal::AlreadyInQueue),
-        Verdict::Draining => Err(Refusal::Draining),
+/// The scene with the present time, which answers count from.
+fn at(scene: Arc<Scene>, now_ms: i64) -> Arc<Scene> {
+    match chrono::DateTime::from_timestamp_millis(now_ms) {
+        Some(now) if now > scene.now => Arc::new(Scene { now, ..Scene::clone(&scene) }),
+        _ => scene,
     }
 }

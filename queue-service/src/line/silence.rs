@@ -1,44 +1,76 @@
-//! Finds silent people anywhere in line, so that those behind them move up within a second.
+//! Writes the signs of life that this replica has gathered, and finds silent people anywhere in line, so
+//! that those behind them move up.
 //!
-//! A replica reads the strings of `seen` (four bytes a place, 4 MB for a million people) and looks
-//! for old signs of life in its own memory; only what looks silent is handed to `lapse.lua`, which
-//! judges again. Redis so never scans the line. Every replica sweeps; twice is harmless.
+//! A replica reads the strings of `seen` (four bytes a place, 4 MB for a million people) into its own signs
+//! and looks there for old ones; only what looks silent is handed to `lapse.lua`, which judges again.
+//! Redis so never scans the line. Every replica sweeps; twice is harmless.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::feed::{self, LaneNumbers};
+use super::model::Scene;
 use super::room::Room;
-use super::store::{self, Extent};
-use crate::keys::{SEEN_CHUNK, SEEN_EPOCH_MS};
+use super::signs::GRACE_MS;
+use super::store;
+use crate::keys::{LANE, SEEN_CHUNK, SEEN_EPOCH_MS};
 use crate::redis::{StoreError, When};
 
-const PAUSE: Duration = Duration::from_millis(250);
+const BEAT_EVERY: Duration = Duration::from_millis(200);
+const SWEEP_EVERY: Duration = Duration::from_millis(250);
+/// A long line is swept less often: a chunk is a quarter of a megabyte.
+const PER_CHUNK: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Places handed to one script call.
 const BATCH: usize = 300;
 
-/// Sweeps a room's line until dropped.
-pub async fn run(room: Arc<Room>) {
+/// Writes a room's signs of life until dropped.
+pub async fn beat(room: Arc<Room>) {
     loop {
-        tokio::time::sleep(PAUSE).await;
-        if !room.crowded.load(Ordering::Relaxed) {
-            continue;
-        }
-        if let Err(error) = sweep(&room).await {
-            tracing::debug!(queue = room.id.as_str(), %error, "cannot sweep for silence");
+        tokio::time::sleep(BEAT_EVERY).await;
+        for (chunk, signs) in room.signs.take_unwritten() {
+            let when = When::now(&room.clock);
+            if let Err(error) = feed::beat(&room.redis, &room.keys, when, chunk, &signs).await {
+                tracing::debug!(queue = room.id.as_str(), %error, "cannot write signs of life");
+                room.signs.give_back(chunk, &signs);
+            }
         }
     }
 }
 
-/// One pass over the line; how many people lapsed.
-pub async fn sweep(room: &Room) -> Result<u64, StoreError> {
-    let extent = store::extent(&room.redis, &room.keys).await?;
-    let Some((first, last)) = extent.chunks else { return Ok(0) };
-    let Some(oldest) = oldest_sign_of_life(&extent, room.clock.offset_ms()) else { return Ok(0) };
+/// Sweeps a room's line until dropped.
+pub async fn sweep(room: Arc<Room>) {
+    let mut pause = SWEEP_EVERY;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = SWEEP_EVERY;
+        if !room.crowded.load(Ordering::Relaxed) {
+            continue;
+        }
+        match sweep_once(&room).await {
+            Ok(chunks) => pause = (PER_CHUNK * chunks).clamp(SWEEP_EVERY, LONGEST_PAUSE),
+            Err(error) => tracing::debug!(queue = room.id.as_str(), %error, "cannot sweep for silence"),
+        }
+    }
+}
+
+/// One pass over the line; how many chunks it has.
+async fn sweep_once(room: &Room) -> Result<u32, StoreError> {
+    let Some(scene) = room.view.scene() else { return Ok(0) };
+    let chunks = chunks_of(&room.view.lanes());
+    room.signs.keep(|chunk| chunks.contains(&chunk));
+    if scene.waiting_ttl_ms == 0 {
+        return Ok(0);
+    }
+    let oldest = oldest_sign_of_life(&scene, room.view.now_ms());
     let mut lapsed = 0;
-    for chunk in first..=last {
-        let bytes = store::seen(&room.redis, &room.keys, chunk).await?;
-        let places = silent_places(&bytes, chunk, oldest);
+    for chunk in &chunks {
+        let bytes = feed::seen(&room.redis, &room.keys, *chunk).await?;
+        let seen = room.signs.merge(*chunk, &bytes);
+        let Some(oldest) = oldest else { continue };
+        let places = (chunk * SEEN_CHUNK..).zip(seen).filter(|(_, seen)| (1..oldest).contains(seen));
+        let places: Vec<u64> = places.map(|(place, _)| place).filter(|place| room.view.has(*place)).collect();
         for batch in places.chunks(BATCH) {
             lapsed += store::lapse(&room.redis, &room.keys, When::now(&room.clock), batch).await?;
         }
@@ -46,24 +78,25 @@ pub async fn sweep(room: &Room) -> Result<u64, StoreError> {
     if lapsed > 0 {
         room.bell.notify_one();
     }
-    Ok(lapsed)
+    Ok(u32::try_from(chunks.len()).unwrap_or(u32::MAX))
+}
+
+/// The chunks that may hold anybody, of all lanes.
+fn chunks_of(lanes: &[LaneNumbers]) -> Vec<u64> {
+    let chunks = |(lane, numbers): (u64, &LaneNumbers)| {
+        let base = lane * (LANE / SEEN_CHUNK);
+        base + numbers.floor..=base + numbers.last / SEEN_CHUNK
+    };
+    (0..).zip(lanes).flat_map(chunks).collect()
 }
 
 /// Signs of life before this are too old, in tenths of seconds; `None` when nothing is.
-fn oldest_sign_of_life(extent: &Extent, offset_ms: i64) -> Option<u32> {
-    let now = extent.now_ms + offset_ms;
-    if extent.waiting_ttl_ms == 0 || extent.opens_at_ms.is_some_and(|at| now < at + extent.waiting_ttl_ms) {
+fn oldest_sign_of_life(scene: &Scene, now: i64) -> Option<u32> {
+    let silence = i64::try_from(scene.waiting_ttl_ms).ok()? + GRACE_MS;
+    if scene.opens_at.is_some_and(|at| now < at.timestamp_millis() + silence) {
         return None;
     }
-    u32::try_from((now - extent.waiting_ttl_ms - SEEN_EPOCH_MS) / 100).ok()
-}
-
-/// Places whose sign of life is older than `oldest`; zero is nobody.
-fn silent_places(bytes: &[u8], chunk: u64, oldest: u32) -> Vec<u64> {
-    let (words, _) = bytes.as_chunks::<4>();
-    let seen = words.iter().map(|word| u32::from_be_bytes(*word));
-    let places = (chunk * SEEN_CHUNK..).zip(seen);
-    places.filter(|(_, seen)| (1..oldest).contains(seen)).map(|(place, _)| place).collect()
+    u32::try_from((now - silence - SEEN_EPOCH_MS) / 100).ok()
 }
 
 #[cfg(test)]
@@ -71,22 +104,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_old_signs_of_life_are_silent() {
-        let bytes: Vec<u8> = [50u32, 0, 99, 100, 40].iter().flat_map(|seen| seen.to_be_bytes()).collect();
-        assert_eq!(silent_places(&bytes, 0, 100), [0, 2, 4]);
-        assert_eq!(silent_places(&bytes, 2, 100), [131_072, 131_074, 131_076]);
-    }
-
-    #[test]
-    fn nobody_is_silent_before_the_opening_has_lasted_as_long_as_the_ttl() {
-        let extent = |opens_at_ms| Extent {
-            now_ms: SEEN_EPOCH_MS + 60_000,
-            waiting_ttl_ms: 10_000,
-            opens_at_ms,
-            chunks: Some((0, 0)),
-        };
-        assert_eq!(oldest_sign_of_life(&extent(None), 0), Some(500));
-        assert_eq!(oldest_sign_of_life(&extent(Some(SEEN_EPOCH_MS + 55_000)), 0), None);
-        assert_eq!(oldest_sign_of_life(&extent(Some(SEEN_EPOCH_MS + 50_000)), 0), Some(500));
+    fn every_lane_has_chunks_of_its_own() {
+        let lanes =
+            [LaneNumbers { last: 70_000, floor: 0, drawn: 0 }, LaneNumbers { last: 5, floor: 0, drawn: 0 }];
+        assert_eq!(chunks_of(&lanes), [0, 1, LANE / SEEN_CHUNK]);
     }
 }

@@ -1,4 +1,4 @@
-//! Keys of the line.
+//! Keys of the line: what the verbs of the line ask Redis. `feed.rs` has what views ask.
 
 use std::sync::{Arc, LazyLock};
 
@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 use redis::Value;
 
 use super::model::{Admission, Ended, Scene, Standing};
-use crate::keys::{QueueKeys, SEEN_CHUNK};
-use crate::queues::model::{Pace, QueueState, Rate};
+use crate::keys::QueueKeys;
+use crate::queues::model::{Pace, QueueState};
+use crate::queues::settings::{Lane, Rate};
 use crate::redis::{Redis, Script, StoreError, When};
 
 static JOIN: LazyLock<Script> = LazyLock::new(|| Script::once(include_str!("join.lua")));
@@ -30,11 +31,38 @@ pub struct Seen {
     pub verdict: Verdict,
 }
 
+/// Whether a call made the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It was there before.
+    Known,
+    /// It was made.
+    Fresh,
+    /// It was made, and ended the one that the user had.
+    Replaced,
+}
+
+/// Who wants to join.
+#[derive(Clone, Debug)]
+pub struct Join {
+    pub user: String,
+    /// The lane that the user token claims; empty = everybody's.
+    pub lane: String,
+}
+
+/// What leaving has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    Nothing,
+    Admission,
+    PlaceInLine,
+}
+
 /// What a script said of one person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The person has a live place; `fresh` when this call made it.
-    Stands { place: u64, standing: Standing, fresh: bool },
+    /// The person has a live place.
+    Stands { place: u64, standing: Standing, news: News },
     /// The place has ended.
     Ended(Ended),
     /// The user has no live place.
@@ -49,9 +77,10 @@ pub async fn join(
     redis: &Redis,
     keys: &QueueKeys,
     when: When,
-    users: &[String],
+    joins: &[Join],
 ) -> Result<Vec<Seen>, StoreError> {
-    answers(redis.run(&JOIN, keys, when, users).await?)
+    let args: Vec<String> = joins.iter().flat_map(|join| [join.user.clone(), join.lane.clone()]).collect();
+    answers(redis.run(&JOIN, keys, when, &args).await?)
 }
 
 pub async fn look(
@@ -64,10 +93,15 @@ pub async fn look(
     answers(redis.run(&LOOK, keys, when, &args).await?)
 }
 
-/// Ends a stay; false when there was none.
-pub async fn leave(redis: &Redis, keys: &QueueKeys, when: When, look: &Look) -> Result<bool, StoreError> {
+/// Ends a stay.
+pub async fn leave(redis: &Redis, keys: &QueueKeys, when: When, look: &Look) -> Result<Left, StoreError> {
     let args = [look.user.clone(), or_empty(look.place)];
-    redis.run(&LEAVE, keys, when, &args).await
+    let left: u8 = redis.run(&LEAVE, keys, when, &args).await?;
+    Ok(match left {
+        0 => Left::Nothing,
+        1 => Left::Admission,
+        _ => Left::PlaceInLine,
+    })
 }
 
 /// Takes those of `places` out of line that are silent; how many were.
@@ -76,51 +110,12 @@ pub async fn lapse(redis: &Redis, keys: &QueueKeys, when: When, places: &[u64]) 
     redis.run(&LAPSE, keys, when, &args).await
 }
 
-/// What a sweep for silence needs to know about the line.
-pub struct Extent {
-    /// Time of Redis, ms since 1970.
-    pub now_ms: i64,
-    pub waiting_ttl_ms: i64,
-    pub opens_at_ms: Option<i64>,
-    /// The strings of `seen` that may hold anybody, by number; `None` when nobody is in line.
-    pub chunks: Option<(u64, u64)>,
-}
-
-pub async fn extent(redis: &Redis, keys: &QueueKeys) -> Result<Extent, StoreError> {
-    type Row = ((i64, i64), (Option<i64>, Option<String>), (Option<u64>, Option<u64>), u64);
-    let pipeline = redis::pipe()
-        .cmd("TIME")
-        .cmd("HMGET")
-        .arg(keys.settings())
-        .arg(&["wait_ms", "opens_at"])
-        .cmd("HMGET")
-        .arg(keys.counters())
-        .arg(&["seen_floor", "place"])
-        .zcard(keys.waiting())
-        .clone();
-    let ((seconds, micros), (wait_ms, opens_at), (floor, last), waiting): Row =
-        redis.query(&pipeline).await?;
-    let last = last.unwrap_or_default();
-    Ok(Extent {
-        now_ms: seconds * 1000 + micros / 1000,
-        waiting_ttl_ms: wait_ms.unwrap_or(0),
-        opens_at_ms: opens_at.and_then(|text| text.parse().ok()),
-        chunks: (waiting > 0).then(|| (floor.unwrap_or_default(), last / SEEN_CHUNK)),
-    })
-}
-
-/// One string of `seen`: four bytes a place, from place `chunk` × [`SEEN_CHUNK`] on.
-pub async fn seen(redis: &Redis, keys: &QueueKeys, chunk: u64) -> Result<Vec<u8>, StoreError> {
-    let (bytes,): (Vec<u8>,) = redis.query(redis::pipe().get(keys.seen(chunk))).await?;
-    debug_assert!(bytes.len() as u64 <= SEEN_CHUNK * 4);
-    Ok(bytes)
-}
-
 fn or_empty(place: Option<u64>) -> String {
     place.map(|place| place.to_string()).unwrap_or_default()
 }
 
-type Header = (i64, String, i64, String, u64, u64, i64, i64, u64, i64, i64, u64);
+/// Numbers and words of a header, as `prelude/answer.lua` has them.
+pub type Header = ([i64; 13], [String; 3]);
 type Answer = (String, u64, u64, String, i64, i64, i64, Option<u8>);
 
 fn answers((header, rows): (Header, Vec<Value>)) -> Result<Vec<Seen>, StoreError> {
@@ -129,12 +124,11 @@ fn answers((header, rows): (Header, Vec<Value>)) -> Result<Vec<Seen>, StoreError
     rows.iter().map(one).collect()
 }
 
-fn scene(header: Header) -> Result<Scene, StoreError> {
-    let (
+/// The queue as a header tells it.
+pub fn scene((numbers, words): Header) -> Result<Scene, StoreError> {
+    let [
         now,
-        state,
         opens_at,
-        redirect_url,
         waiting,
         in_line,
         minute,
@@ -143,7 +137,12 @@ fn scene(header: Header) -> Result<Scene, StoreError> {
         users,
         every_ms,
         claim_window_ms,
-    ) = header;
+        hold_until,
+        remaining,
+        renews,
+    ] = numbers;
+    let [state, redirect_url, lanes] = words;
+    let natural = |number: i64| u64::try_from(number).unwrap_or_default();
     let rate = || {
         let every_seconds = u32::try_from(every_ms / 1000).ok()?;
         Some(Rate { users: u32::try_from(users).ok()?, every_seconds })
@@ -153,13 +152,25 @@ fn scene(header: Header) -> Result<Scene, StoreError> {
         state: QueueState::parse(&state).ok_or_else(|| garbled(&state))?,
         opens_at: (opens_at >= 0).then(|| moment(opens_at)).transpose()?,
         redirect_url: Some(redirect_url).filter(|url| !url.is_empty()),
-        waiting,
-        in_line,
+        waiting: natural(waiting),
+        in_line: natural(in_line),
         pace: Pace::from_milli(minute, five),
-        waiting_ttl_ms,
-        claim_window_ms,
-        rate: if users < 0 { None } else { rate() },
+        waiting_ttl_ms: natural(waiting_ttl_ms),
+        claim_window_ms: natural(claim_window_ms),
+        rate: rate(),
+        lanes: named_lanes(&lanes),
+        is_held: now < hold_until,
+        remaining: u64::try_from(remaining).ok(),
+        renews: renews == 1,
     })
+}
+
+/// From `name share name share`.
+fn named_lanes(text: &str) -> Vec<Lane> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let lane =
+        |pair: &[&str; 2]| Some(Lane { lane: pair[0].to_owned(), share_percent: pair[1].parse().ok()? });
+    words.as_chunks::<2>().0.iter().filter_map(lane).collect()
 }
 
 fn verdict(row: &Value) -> Result<Verdict, StoreError> {
@@ -177,13 +188,18 @@ fn verdict(row: &Value) -> Result<Verdict, StoreError> {
         "queue_draining" => return Ok(Verdict::Draining),
         other => return Ended::parse(other).map(Verdict::Ended).ok_or_else(|| garbled(other)),
     };
-    Ok(Verdict::Stands { place, standing, fresh: fresh == Some(1) })
+    let news = match fresh {
+        Some(1) => News::Fresh,
+        Some(2) => News::Replaced,
+        _ => News::Known,
+    };
+    Ok(Verdict::Stands { place, standing, news })
 }
 
-fn moment(ms: i64) -> Result<DateTime<Utc>, StoreError> {
+pub fn moment(ms: i64) -> Result<DateTime<Utc>, StoreError> {
     DateTime::from_timestamp_millis(ms).ok_or_else(|| garbled("a time"))
 }
 
-fn garbled(what: &str) -> StoreError {
+pub fn garbled(what: &str) -> StoreError {
     StoreError::Failed(format!("a script answered something unknown: {what}").into())
 }

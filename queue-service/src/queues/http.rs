@@ -11,7 +11,8 @@ use shared::extract::{Query, RawBody, Segment};
 use shared::page::{Page, PageOf, PageQuery};
 use shared::problem::{Problem, codes};
 
-use super::model::{BadSetting, QueueId, QueueState, Report, Settings, Stop};
+use super::model::{LaneReport, QueueId, QueueState, Report, Stop};
+use super::settings::{BadSetting, Settings};
 use crate::app::App;
 use crate::caller::Operator;
 use crate::line::model::{Scene, Wait};
@@ -30,6 +31,9 @@ pub struct QueueView {
     active: u64,
     /// Of somebody who joined now.
     estimated_wait_seconds: Option<Wait>,
+    /// What is left to buy, as the booking service said last; null = unknown.
+    remaining: Option<u64>,
+    sold_out: Option<bool>,
     /// Of a lottery: what was promised before the opening, and what proves it after.
     draw: Option<Draw>,
 }
@@ -38,6 +42,47 @@ pub struct QueueView {
 pub struct Draw {
     commitment: String,
     seed: Option<String>,
+    /// The numbers that were drawn, lane by lane; null before the opening.
+    lanes: Option<Vec<DrawnLane>>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct DrawnLane {
+    /// Null = everybody's.
+    lane: Option<String>,
+    /// Numbers 1 to this one had a lot.
+    last_number: u64,
+}
+
+impl Draw {
+    fn of(report: &Report) -> Option<Self> {
+        let (commitment, seed) = report.draw.clone()?;
+        let lane = |lane: &LaneReport| DrawnLane { lane: named(&lane.name), last_number: lane.last_drawn };
+        let lanes = seed.is_some().then(|| report.lanes.iter().map(lane).collect());
+        Some(Self { commitment, seed, lanes })
+    }
+}
+
+fn named(lane: &str) -> Option<String> {
+    Some(lane.to_owned()).filter(|lane| !lane.is_empty())
+}
+
+/// One lane as operators see it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct LaneView {
+    /// Null = everybody's.
+    lane: Option<String>,
+    waiting: u64,
+    admitted_total: u64,
+}
+
+/// How much of the rate is let in.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Outflow {
+    /// 0 to 1.
+    share: f64,
+    /// The measure that is beyond its bound, or `recovering`; null = the rate is not slowed.
+    reason: Option<String>,
 }
 
 /// A queue as operators see it, of one moment.
@@ -64,6 +109,20 @@ pub struct QueueReport {
     free_slots: Option<u64>,
     /// Active beyond a cap that was lowered; nobody is thrown out.
     over_by: u64,
+    remaining: Option<u64>,
+    sold_out: Option<bool>,
+    outflow: Outflow,
+    /// Until when nobody is let in because the store has forgotten something; `resume` ends it.
+    #[serde(serialize_with = "clock::as_rfc3339_or_null")]
+    held_until: Option<DateTime<Utc>>,
+    /// Where there are lanes beside everybody's.
+    lanes: Vec<LaneView>,
+}
+
+impl LaneView {
+    fn of(lane: &LaneReport) -> Self {
+        Self { lane: named(&lane.name), waiting: lane.waiting, admitted_total: lane.admitted }
+    }
 }
 
 impl QueueReport {
@@ -85,6 +144,15 @@ impl QueueReport {
             admitted_per_second: report.pace.minute,
             free_slots: room.map(|room| u64::try_from(room).unwrap_or(0)),
             over_by: room.map_or(0, |room| u64::try_from(-room).unwrap_or(0)),
+            remaining: report.remaining,
+            sold_out: report.sold_out,
+            outflow: Outflow { share: report.outflow, reason: report.outflow_reason.clone() },
+            held_until: report.held_until,
+            lanes: if report.lanes.len() > 1 {
+                report.lanes.iter().map(LaneView::of).collect()
+            } else {
+                Vec::new()
+            },
         }
     }
 }
@@ -101,8 +169,10 @@ pub async fn show(State(app): State<App>, Segment(queue): Segment<String>) -> Re
         scheduled: report.scheduled,
         waiting: report.waiting,
         active: report.active,
-        estimated_wait_seconds: scene.estimated_wait(report.waiting + 1),
-        draw: report.draw.clone().map(|(commitment, seed)| Draw { commitment, seed }),
+        estimated_wait_seconds: scene.estimated_wait(0, report.waiting + 1),
+        remaining: report.remaining,
+        sold_out: report.sold_out,
+        draw: Draw::of(&report),
     };
     Ok(([(header::CACHE_CONTROL, "public, max-age=1")], Json(view)).into_response())
 }
@@ -122,6 +192,7 @@ pub async fn put(
     let fresh = app.queues.put(&id, &settings).await?;
     let room = app.rooms.open(&id);
     room.bell.notify_one();
+    room.view.settle().await;
     let code = if fresh { StatusCode::CREATED } else { StatusCode::OK };
     Ok((code, Json(report(&app, &id).await?)).into_response())
 }
@@ -175,6 +246,7 @@ async fn stop(app: &App, queue: Option<&str>, stop: Option<Stop>) -> Result<Json
     let room = app.room(queue).await?;
     app.queues.stop(&room.id, stop).await?;
     room.bell.notify_one();
+    room.view.settle().await;
     report(app, &room.id).await.map(Json)
 }
 

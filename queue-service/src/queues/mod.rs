@@ -10,13 +10,15 @@
 //! `opens_at` in the future makes an open queue *scheduled*; `closes_at` in the past makes any
 //! queue *closed*. Invariants, and who keeps them:
 //!
-//! - settings change whole or not at all: [`model::Settings::parse`] and one script;
+//! - settings change whole or not at all: [`Settings::checked`] and one script;
 //! - every script reads settings and state from Redis, so a change holds for the next step of
 //!   every replica, and no replica acts on an old copy;
 //! - `PUT` never changes what an operator stopped: the script leaves that field alone.
 
 pub mod http;
 pub mod model;
+pub mod settings;
+pub mod stock;
 pub(crate) mod store;
 
 use std::sync::Arc;
@@ -25,7 +27,9 @@ use shared::clock::Clock;
 
 use crate::keys::{Keyspace, QueueKeys};
 use crate::redis::{Redis, StoreError, When};
-pub use model::{QueueId, Report, Settings, Stop};
+pub use model::{QueueId, Report, Stop};
+pub use settings::Settings;
+pub use store::{Stock, Taken};
 
 /// The queues of one Redis.
 #[derive(Clone)]
@@ -47,7 +51,7 @@ impl Queues {
 
     /// Whether the queue has been made.
     pub async fn exists(&self, id: &QueueId) -> Result<bool, StoreError> {
-        store::exists(&self.redis, &self.keys(id)).await
+        store::exists(&self.redis, &self.keyspace, id).await
     }
 
     /// All queues, in the order of their ids.
@@ -68,6 +72,16 @@ impl Queues {
     /// The numbers of a queue at this moment.
     pub async fn report(&self, id: &QueueId) -> Result<Arc<Report>, StoreError> {
         store::report(&self.redis, &self.keys(id), When::now(&self.clock)).await.map(Arc::new)
+    }
+
+    /// Takes note of what is left to buy in a queue.
+    pub async fn stock(&self, id: &QueueId, stock: &Stock) -> Result<Taken, StoreError> {
+        store::stock(&self.redis, &self.keys(id), When::now(&self.clock), stock).await
+    }
+
+    /// Gives a store that has lost a queue the settings that this replica remembers.
+    pub async fn regain(&self, id: &QueueId, settings: &[String]) -> Result<bool, StoreError> {
+        store::regain(&self.redis, &self.keyspace, id, settings).await
     }
 
     /// Whether Redis answers.

@@ -2,19 +2,21 @@
 
 use std::sync::LazyLock;
 
-use chrono::{DateTime, Utc};
-use redis::Value;
-
-use super::model::{Draw, Pace, QueueId, QueueState, Report, Settings, Stop};
+use super::model::{Draw, LaneReport, Pace, QueueId, QueueState, Report, Stop};
+use super::settings::Settings;
 use crate::keys::{Keyspace, QueueKeys};
 use crate::redis::{Redis, Script, StoreError, When};
+use chrono::{DateTime, Utc};
 
 static PUT: LazyLock<Script> = LazyLock::new(|| Script::without_prelude(include_str!("settings.lua")));
 static STOP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("stop.lua")));
+static STOCK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("stock.lua")));
+static REGAIN: LazyLock<Script> = LazyLock::new(|| Script::without_prelude(include_str!("regain.lua")));
 static REPORT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("report.lua")));
 
-pub async fn exists(redis: &Redis, keys: &QueueKeys) -> Result<bool, StoreError> {
-    let (exists,): (bool,) = redis.query(redis::pipe().exists(keys.settings())).await?;
+pub async fn exists(redis: &Redis, keyspace: &Keyspace, id: &QueueId) -> Result<bool, StoreError> {
+    let settings = keyspace.settings_of(id.as_str());
+    let (exists,): (bool,) = redis.query(redis::pipe().exists(settings)).await?;
     Ok(exists)
 }
 
@@ -52,9 +54,12 @@ fn fields(settings: &Settings) -> Result<Vec<(&'static str, String)>, StoreError
     let json =
         serde_json::to_string(settings).map_err(|error| StoreError::Failed(error.to_string().into()))?;
     let lifetime = settings.entry_max_lifetime_seconds.unwrap_or(settings.entry_ttl_seconds);
+    let lanes: Vec<String> =
+        settings.lanes.iter().flatten().map(|l| format!("{} {}", l.lane, l.share_percent)).collect();
     Ok(vec![
         ("order", settings.order.word().to_owned()),
         ("opens_at", moment(settings.opens_at)),
+        ("lanes", lanes.join(" ")),
         ("users", or_empty(settings.admission.map(|rate| rate.users))),
         ("every_ms", settings.admission.map(|rate| ms(rate.every_seconds)).unwrap_or_default()),
         ("max_active", or_empty(settings.max_active)),
@@ -66,6 +71,8 @@ fn fields(settings: &Settings) -> Result<Vec<(&'static str, String)>, StoreError
         ("instant", u8::from(settings.instant_admission).to_string()),
         ("closes_at", moment(settings.closes_at)),
         ("redirect_url", settings.redirect_url.clone().unwrap_or_default()),
+        ("adaptive", or_empty(settings.adaptive.map(|adaptive| adaptive.min_users))),
+        ("closes_sold_out", u8::from(settings.close_when_sold_out).to_string()),
         ("json", json),
     ])
 }
@@ -80,9 +87,52 @@ pub async fn ping(redis: &Redis) -> Result<(), StoreError> {
     redis.query::<()>(redis::pipe().cmd("PING").ignore()).await
 }
 
+/// What the booking service has counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Stock {
+    pub remaining: u64,
+    /// All sold, nothing held.
+    pub sold_out: bool,
+    pub as_of: DateTime<Utc>,
+}
+
+/// What became of a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// A later one is known.
+    TooLate,
+    Noted,
+    /// Noted, and it has closed the queue.
+    Closed,
+}
+
+pub async fn stock(redis: &Redis, keys: &QueueKeys, when: When, stock: &Stock) -> Result<Taken, StoreError> {
+    let sold_out = u8::from(stock.sold_out).to_string();
+    let args = [stock.remaining.to_string(), sold_out, stock.as_of.timestamp_millis().to_string()];
+    let taken: u8 = redis.run(&STOCK, keys, when, &args).await?;
+    Ok(match taken {
+        0 => Taken::TooLate,
+        1 => Taken::Noted,
+        _ => Taken::Closed,
+    })
+}
+
+/// Writes a lost queue's settings; false when somebody else has.
+pub async fn regain(
+    redis: &Redis,
+    keyspace: &Keyspace,
+    id: &QueueId,
+    settings: &[String],
+) -> Result<bool, StoreError> {
+    redis.query::<()>(redis::pipe().sadd(keyspace.queues(), id.as_str()).ignore()).await?;
+    redis.run_plain(&REGAIN, &[&keyspace.settings_of(id.as_str())], settings).await
+}
+
+type LaneRow = (String, u64, u64, u64, u64);
+
 pub async fn report(redis: &Redis, keys: &QueueKeys, when: When) -> Result<Report, StoreError> {
-    let values: Vec<Value> = redis.run(&REPORT, keys, when, &[]).await?;
-    let (state, numbers, [json, commitment, seed]) = split(&values)?;
+    let (numbers, words, lanes): (Vec<i64>, [String; 5], Vec<LaneRow>) =
+        redis.run(&REPORT, keys, when, &[]).await?;
     let garbled = || StoreError::Failed("a report has an unknown shape".into());
     let [
         opens_at,
@@ -99,8 +149,21 @@ pub async fn report(redis: &Redis, keys: &QueueKeys, when: When) -> Result<Repor
         five,
         cap_room,
         has_cap,
+        remaining,
+        sold_out,
+        hold_until,
+        outflow,
     ] = numbers.try_into().map_err(|_| garbled())?;
+    let [state, json, commitment, seed, outflow_reason] = words;
     let natural = |number: i64| u64::try_from(number).unwrap_or_default();
+    let lane = |(name, waiting, last_number, last_drawn, admitted)| LaneReport {
+        name,
+        waiting,
+        last_number,
+        last_drawn,
+        admitted,
+    };
+    let told = |text: String| Some(text).filter(|text| !text.is_empty());
     Ok(Report {
         state: QueueState::parse(&state).ok_or_else(garbled)?,
         opens_at: (opens_at >= 0).then(|| DateTime::from_timestamp_millis(opens_at)).flatten(),
@@ -116,19 +179,17 @@ pub async fn report(redis: &Redis, keys: &QueueKeys, when: When) -> Result<Repor
         pace: Pace::from_milli(minute, five),
         cap_room: (has_cap == 1).then_some(cap_room),
         settings: serde_json::from_str(&json).map_err(|_| garbled())?,
-        draw: (!commitment.is_empty()).then_some((commitment, Some(seed).filter(|seed| !seed.is_empty()))),
+        remaining: u64::try_from(remaining).ok(),
+        sold_out: (sold_out >= 0).then_some(sold_out == 1),
+        held_until: (hold_until > 0).then(|| DateTime::from_timestamp_millis(hold_until)).flatten(),
+        outflow: as_share(outflow),
+        outflow_reason: told(outflow_reason),
+        lanes: lanes.into_iter().map(lane).collect(),
+        draw: told(commitment).map(|commitment| (commitment, told(seed))),
     })
 }
 
-fn split(values: &[Value]) -> Result<(String, Vec<i64>, [String; 3]), StoreError> {
-    let [state, numbers @ .., json, commitment, seed] = values else {
-        return Err(StoreError::Failed("a report is empty".into()));
-    };
-    let numbers = numbers.iter().map(redis::from_redis_value_ref).collect::<Result<_, _>>();
-    let text = |value| redis::from_redis_value_ref(value).map_err(redis::RedisError::from);
-    Ok((
-        text(state)?,
-        numbers.map_err(redis::RedisError::from)?,
-        [text(json)?, text(commitment)?, text(seed)?],
-    ))
+#[expect(clippy::cast_precision_loss, reason = "a thousand at most")]
+fn as_share(thousandths: i64) -> f64 {
+    thousandths as f64 / 1000.0
 }

@@ -3,11 +3,13 @@
 //! [`model`] says in plain Rust, without a store and without a thought for speed, what a queue does.
 //! The test below makes random traces of joins, polls, departures, lapses, completions, steps,
 //! changes of settings, stops and jumps of time, does each on a real Redis and on the model, and
-//! compares every answer and, now and then, the whole state. The model judges the limits from the
+//! compares every answer and, now and then, the whole state, with it that of a replica's view of the lines,
+//! which has followed: who is in line, and everybody's position. The model judges the limits from the
 //! list of all admissions: never more than m in any n seconds, never more than N at once, in order.
 //!
 //! `REFERENCE_STEPS` and `REFERENCE_SEED` choose how long and which traces; a failure names its seed.
 
+mod lanes;
 mod model;
 
 use rand::rngs::StdRng;
@@ -16,15 +18,21 @@ use rand::{Rng as _, SeedableRng as _};
 
 use self::model::Model;
 use crate::admission::store as admission;
-use crate::keys::{Keyspace, QueueKeys};
+use crate::keys::{Keyspace, LANE, QueueKeys, SEEN_CHUNK, SEEN_EPOCH_MS};
+use crate::line::feed::{self, Heard};
+use crate::line::gone::Gone;
+use crate::line::lines::Lines;
+use crate::line::lottery::Draw;
 use crate::line::model::Standing;
-use crate::line::store::{self as line, Look, Verdict};
-use crate::queues::model::{Order, QueueId, Rate, Rejoin, Settings, Stop};
+use crate::line::store::{self as line, Join, Look, Verdict};
+use crate::queues::model::{QueueId, QueueState, Stop};
+use crate::queues::settings::{Adaptive, Lane, Order, Rate, Rejoin, Settings};
 use crate::queues::store as queues;
 use crate::redis::{Redis, StoreError, When};
 
 const STEPS_PER_TRACE: u32 = 500;
 const USERS: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
+const LANES: [&str; 5] = ["", "", "vip", "press", "unknown"];
 
 /// One queue on a real Redis beside its model.
 struct Pair {
@@ -33,6 +41,8 @@ struct Pair {
     id: QueueId,
     keys: QueueKeys,
     model: Model,
+    view: Lines,
+    heard: Heard,
     random: StdRng,
 }
 
@@ -43,7 +53,10 @@ impl Pair {
         let keys = keyspace.queue(id.as_str());
         let mut random = StdRng::seed_from_u64(seed);
         let settings = settings(&mut random, model::beginning());
-        let mut pair = Self { redis, keyspace, id, keys, model: Model::new(settings.clone()), random };
+        let view = Lines::new(vec![Gone::default()], &[], 0);
+        let heard = Heard { last: "0".to_owned(), version: String::new() };
+        let model = Model::new(settings.clone());
+        let mut pair = Self { redis, keyspace, id, keys, model, view, heard, random };
         pair.put(settings).await;
         pair
     }
@@ -68,8 +81,16 @@ impl Pair {
             87..90 => self.stop().await,
             90..92 => self.lapse().await,
             92..94 => self.compare().await,
-            94..97 => self.model.go_to_an_edge(&mut self.random),
-            _ => self.pass_time(),
+            94 => self.beat().await,
+            95 => self.pressure().await,
+            96..98 => {
+                self.follow().await;
+                self.model.go_to_an_edge(&mut self.random);
+            }
+            _ => {
+                self.follow().await;
+                self.pass_time();
+            }
         }
         if self.random.random_ratio(1, 3) {
             let ms = self.random.random_range(0..400);
@@ -82,11 +103,13 @@ impl Pair {
     }
 
     async fn join(&mut self) {
-        let users: Vec<String> = (0..self.random.random_range(1..4)).map(|_| self.user()).collect();
-        let seen = line::join(&self.redis, &self.keys, self.when(), &users).await.unwrap();
-        for (user, seen) in users.iter().zip(&seen) {
-            let said = self.model.join(user);
-            self.model.agree(user, &said, &seen.verdict);
+        let lane = (*LANES.choose(&mut self.random).unwrap()).to_owned();
+        let count = self.random.random_range(1..4);
+        let joins: Vec<Join> = (0..count).map(|_| Join { user: self.user(), lane: lane.clone() }).collect();
+        let seen = line::join(&self.redis, &self.keys, self.when(), &joins).await.unwrap();
+        for (join, seen) in joins.iter().zip(&seen) {
+            let said = self.model.join(&join.user, &join.lane);
+            self.model.agree(&join.user, &said, &seen.verdict);
         }
         let scene = &seen[0].scene;
         assert_eq!((scene.now.timestamp_millis(), scene.waiting), (self.model.now(), self.model.waiting()));
@@ -97,7 +120,7 @@ impl Pair {
         let place = match self.random.random_range(0..3) {
             0 => None,
             1 => self.model.latest_place(&user),
-            _ => Some(self.random.random_range(1..self.model.places() + 2)),
+            _ => self.model.places().choose(&mut self.random).copied(),
         };
         let look = Look { user: user.clone(), place };
         let seen = line::look(&self.redis, &self.keys, self.when(), &[look]).await.unwrap();
@@ -146,14 +169,83 @@ impl Pair {
     }
 
     async fn lapse(&mut self) {
-        let places: Vec<u64> = (1..=self.model.places()).collect();
+        let places = self.model.places();
         let lapsed = line::lapse(&self.redis, &self.keys, self.when(), &places).await.unwrap();
         assert_eq!(lapsed, self.model.lapse());
+    }
+
+    async fn beat(&mut self) {
+        let Some(&place) = self.model.places().choose(&mut self.random) else { return };
+        let tenths = u32::try_from((self.model.now() - SEEN_EPOCH_MS + 99) / 100).unwrap();
+        let sign = (place % SEEN_CHUNK, tenths);
+        feed::beat(&self.redis, &self.keys, self.when(), place / SEEN_CHUNK, &[sign]).await.unwrap();
+        self.model.beat(place);
+    }
+
+    async fn pressure(&mut self) {
+        let reporter = *["one", "two"].choose(&mut self.random).unwrap();
+        let is_too_hard = self.random.random_bool(0.5);
+        let excess = if is_too_hard { "p99_ms" } else { "" };
+        let told = admission::pressure(&self.redis, &self.keys, self.when(), reporter, excess).await.unwrap();
+        let (before, after) = self.model.pressure(reporter, is_too_hard);
+        assert_eq!((told.share * 1000.0).round() as u64, after);
+        assert_eq!(told.is_whole_again, before < 1000 && after == 1000);
     }
 
     async fn compare(&mut self) {
         let report = queues::report(&self.redis, &self.keys, self.when()).await.unwrap();
         self.model.compare(&report);
+        if self.random.random_bool(0.5) {
+            self.begin_view().await;
+        }
+        self.follow().await;
+        let in_line = self.model.positions();
+        for place in self.model.places() {
+            assert_eq!(self.view.has(place), in_line.contains_key(&place), "{place}");
+        }
+        if report.state != QueueState::Scheduled && report.waiting > 0 {
+            for (place, position) in in_line {
+                assert_eq!(self.view.position(place), Some(position), "{place}");
+            }
+        }
+    }
+
+    /// As a replica does that has missed something.
+    async fn begin_view(&mut self) {
+        let news =
+            feed::follow(&self.redis, &self.keys, self.when(), "one", &Heard::default()).await.unwrap();
+        let mut lanes = Vec::new();
+        for (lane, numbers) in (0..).zip(&news.lanes) {
+            let mut gone = Gone::from_floor(numbers.floor);
+            let chunk = lane * (LANE / SEEN_CHUNK);
+            gone.load(0, &feed::gone(&self.redis, &self.keys, &[chunk]).await.unwrap()[0]);
+            lanes.push(gone);
+        }
+        self.view = Lines::new(lanes, &news.departures, self.model.now());
+    }
+
+    /// As a replica does that follows alone.
+    async fn follow(&mut self) {
+        let news = feed::follow(&self.redis, &self.keys, self.when(), "one", &self.heard).await.unwrap();
+        self.view.hear_numbers(self.model.now(), &news.lanes);
+        news.departures.iter().for_each(|departure| self.view.hear(departure));
+        if let Some(last) = news.departures.last() {
+            self.heard.last.clone_from(&last.id);
+        }
+        self.view.advance(self.model.now());
+        let setting = |name| redis::pipe().hget(self.keys.settings(), name).clone();
+        let ((order,), (seed,)): ((String,), (Option<String>,)) = (
+            self.redis.query(&setting("order")).await.unwrap(),
+            self.redis.query(&setting("seed")).await.unwrap(),
+        );
+        if order != "lottery" || news.scene.state == QueueState::Scheduled || news.scene.waiting == 0 {
+            return self.view.forget_draws();
+        }
+        for (lane, numbers) in news.lanes.iter().enumerate() {
+            if let Some(drawn) = self.view.undrawn(lane, numbers.drawn) {
+                self.view.draw(lane, Draw::new(seed.as_deref().unwrap(), drawn));
+            }
+        }
     }
 
     /// Long enough for something to end; sometimes past the memory of departures.
@@ -182,11 +274,23 @@ fn settings(random: &mut StdRng, now: i64) -> Settings {
         waiting_ttl_seconds: random.random_range(0..7),
         rejoin: *[Rejoin::Keep, Rejoin::Keep, Rejoin::Requeue, Rejoin::Reject].choose(random).unwrap(),
         instant_admission: random.random_bool(0.5),
+        lanes: random.random_bool(0.3).then(|| lanes(random)),
+        adaptive: None,
         order: if random.random_bool(0.3) { Order::Lottery } else { Order::Fifo },
         opens_at: random.random_bool(0.3).then(|| moment(now + random.random_range(-5_000..20_000))),
         ..Settings::default()
     };
+    let adaptive = settings.admission.is_some() && random.random_bool(0.3);
+    let settings = Settings { adaptive: adaptive.then(Adaptive::default), ..settings };
     settings.checked().unwrap()
+}
+
+/// Now and then a lane more, or other shares; the order of the names stays.
+fn lanes(random: &mut StdRng) -> Vec<Lane> {
+    let lane = |name: &str, share_percent| Lane { lane: name.to_owned(), share_percent };
+    let mut lanes = vec![lane("vip", random.random_range(1..60)), lane("press", random.random_range(1..40))];
+    lanes.truncate(random.random_range(1..3));
+    lanes
 }
 
 fn moment(ms: i64) -> chrono::DateTime<chrono::Utc> {
@@ -248,18 +352,21 @@ async fn a_longer_window_counts_what_is_known_and_does_not_stand_still() {
     };
     pair.put(rate(5, 1)).await;
     for second in 0..100 {
-        let users: Vec<String> = (0..5).map(|n| format!("u{second}-{n}")).collect();
-        line::join(&pair.redis, &pair.keys, pair.when(), &users).await.unwrap();
+        let joins: Vec<Join> = (0..5).map(|n| joining(&format!("u{second}-{n}"))).collect();
+        line::join(&pair.redis, &pair.keys, pair.when(), &joins).await.unwrap();
         pair.model.advance(1_001);
     }
     for (users, let_in) in [(302, true), (290, false), (6_000, true)] {
         pair.put(rate(users, 60)).await;
         let user = format!("late-{users}");
-        let seen =
-            line::join(&pair.redis, &pair.keys, pair.when(), std::slice::from_ref(&user)).await.unwrap();
+        let seen = line::join(&pair.redis, &pair.keys, pair.when(), &[joining(&user)]).await.unwrap();
         let active = matches!(&seen[0].verdict, Verdict::Stands { standing: Standing::Active(_), .. });
         assert_eq!(active, let_in, "{users} a minute, 295 let in: {:?}", seen[0].verdict);
         let look = Look { user, place: None };
         line::leave(&pair.redis, &pair.keys, pair.when(), &look).await.unwrap();
     }
+}
+
+fn joining(user: &str) -> Join {
+    Join { user: user.to_owned(), lane: String::new() }
 }

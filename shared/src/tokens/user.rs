@@ -3,12 +3,13 @@
 //! In development (`DEV_IDENTITY_KEY` set) the service is its own identity provider: tokens signed
 //! with that key are taken, and `POST /v1/dev/login` of the queue service hands them out.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::keys::SigningKey;
 use super::{KeySource, PublicKeys, Untrusted, check_times, verified};
@@ -47,6 +48,16 @@ struct UserClaims {
     nbf: Option<i64>,
     iss: Option<String>,
     aud: Option<Audience>,
+    #[serde(flatten)]
+    others: HashMap<String, Value>,
+}
+
+/// Who a genuine token names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownUser {
+    pub id: String,
+    /// The lane that the token claims.
+    pub lane: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,6 +82,7 @@ pub struct UserTokens {
     development: Option<Development>,
     issuer: Option<String>,
     audience: Option<String>,
+    lane_claim: Option<String>,
     clock: Clock,
 }
 
@@ -101,7 +113,12 @@ impl UserTokens {
             return Err("neither USER_JWKS nor DEV_IDENTITY_KEY is set: no user could be known".to_owned());
         }
         let (issuer, audience) = (config.user_issuer.clone(), config.user_audience.clone());
-        Ok(Self { provider, development, issuer, audience, clock })
+        Ok(Self { provider, development, issuer, audience, lane_claim: None, clock })
+    }
+
+    /// As it is, and the claim of that name is read: the lane that its user may stand in.
+    pub fn reading_lanes(self, claim: &str) -> Self {
+        Self { lane_claim: Some(claim.to_owned()), ..self }
     }
 
     /// Whether development is on.
@@ -115,9 +132,9 @@ impl UserTokens {
     }
 
     /// The user that a genuine, unexpired token names.
-    pub async fn verify(&self, token: &str) -> Result<String, Untrusted> {
-        let claims = self.signed_claims(token).await?;
-        let user = claims.sub.filter(|sub| is_user(sub)).ok_or(Untrusted::Malformed)?;
+    pub async fn verify(&self, token: &str) -> Result<KnownUser, Untrusted> {
+        let mut claims = self.signed_claims(token).await?;
+        let id = claims.sub.filter(|sub| is_user(sub)).ok_or(Untrusted::Malformed)?;
         check_times(claims.exp.ok_or(Untrusted::Malformed)?, claims.nbf, self.clock.unix_seconds())?;
         if self.issuer.as_ref().is_some_and(|issuer| claims.iss.as_ref() != Some(issuer)) {
             return Err(Untrusted::WrongAudience);
@@ -126,7 +143,11 @@ impl UserTokens {
         if self.audience.as_ref().is_some_and(|expected| !audience.is_some_and(|aud| aud.has(expected))) {
             return Err(Untrusted::WrongAudience);
         }
-        Ok(user)
+        let lane = match self.lane_claim.as_ref().and_then(|claim| claims.others.remove(claim)) {
+            Some(Value::String(lane)) => Some(lane),
+            _ => None,
+        };
+        Ok(KnownUser { id, lane })
     }
 
     async fn signed_claims(&self, token: &str) -> Result<UserClaims, Untrusted> {
@@ -146,7 +167,7 @@ impl UserTokens {
     }
 
     /// A user token of development, or `None` outside it.
-    pub fn development_login(&self, user: &str) -> Option<Result<String, String>> {
+    pub fn development_login(&self, user: &str, lane: Option<&str>) -> Option<Result<String, String>> {
         #[derive(Serialize)]
         struct Claims<'a> {
             sub: &'a str,
@@ -156,6 +177,8 @@ impl UserTokens {
             iss: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             aud: Option<&'a str>,
+            #[serde(flatten)]
+            lane: Option<HashMap<&'a str, &'a str>>,
         }
         let development = self.development.as_ref()?;
         let iat = self.clock.unix_seconds();
@@ -165,6 +188,7 @@ impl UserTokens {
             exp: iat + DEVELOPMENT_TTL.as_secs().cast_signed(),
             iss: self.issuer.as_deref(),
             aud: self.audience.as_deref(),
+            lane: self.lane_claim.as_deref().zip(lane).map(|claim| HashMap::from([claim])),
         };
         Some(development.key.sign("JWT", &claims))
     }

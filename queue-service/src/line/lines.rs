@@ -1,0 +1,216 @@
+//! The lines of a queue as one replica sees them. No I/O, no clock.
+//!
+//! ```text
+//!   departures, each with its moment ─▶ now:  who is in line (membership)
+//!                └── waiting for the horizon ─▶ then: how many were before whom (positions)
+//! ```
+//!
+//! All replicas show positions as they were at the same moment, the horizon, so that a person who asks
+//! one after the other never sees a position rise. Membership is as fresh as it can be: who has just
+//! left, or was let in, must not hear that they wait.
+
+use std::collections::VecDeque;
+
+use super::feed::{Departure, LaneNumbers, Move};
+use super::gone::Gone;
+use super::lottery::Draw;
+use super::model::lane_of;
+use crate::keys::{LANE, SEEN_CHUNK};
+
+/// Everybody's, and seven that may be named.
+const MOST_LANES: usize = 8;
+
+/// The lines, lane by lane.
+#[derive(Debug, Default)]
+pub struct Lines {
+    lanes: Vec<Lane>,
+    pending: VecDeque<(i64, Change)>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    now: Gone,
+    then: Gone,
+    draw: Option<Draw>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Moves(Vec<Move>),
+    /// Chunks before this one are of no use any more.
+    Floor {
+        lane: usize,
+        floor: u64,
+    },
+}
+
+impl Lines {
+    /// Begins with what is gone at present; `recent` are departures that it may contain already, oldest
+    /// first. What lies behind the horizon of them is taken back.
+    pub fn new(lanes: Vec<Gone>, recent: &[Departure], horizon_ms: i64) -> Self {
+        let lanes = lanes.into_iter().map(|gone| Lane { then: gone.clone(), now: gone, draw: None });
+        let mut lanes: Vec<Lane> = lanes.collect();
+        lanes.resize_with(MOST_LANES, Lane::default);
+        let mut lines = Self { lanes, pending: VecDeque::new() };
+        for departure in recent.iter().rev().filter(|departure| departure.at_ms > horizon_ms) {
+            departure.moves.iter().rev().for_each(|step| lines.take_back(*step));
+        }
+        recent.iter().for_each(|departure| lines.hear(departure));
+        lines.lanes.iter_mut().for_each(|lane| lane.then.count());
+        lines
+    }
+
+    fn take_back(&mut self, step: Move) {
+        let (place, is_gone) = match step {
+            Move::Gone(place) => (place, false),
+            Move::Back(place) => (place, true),
+            // Nobody of that line is told a position any more.
+            Move::GoneThrough(_) => return,
+        };
+        if let Some(lane) = self.lanes.get_mut(lane_of(place)) {
+            lane.then.set(place % LANE, is_gone);
+        }
+    }
+
+    /// Takes note of a departure: at once for membership, at its time for positions.
+    pub fn hear(&mut self, departure: &Departure) {
+        for step in &departure.moves {
+            if let Some(lane) = self.lanes.get_mut(lane_of(step.place())) {
+                step.apply(&mut lane.now);
+            }
+        }
+        self.pending.push_back((departure.at_ms, Change::Moves(departure.moves.clone())));
+    }
+
+    /// Takes note of how far the lanes have come at `at_ms`.
+    pub fn hear_numbers(&mut self, at_ms: i64, numbers: &[LaneNumbers]) {
+        for (index, numbers) in numbers.iter().enumerate().take(MOST_LANES) {
+            if numbers.floor > self.lanes[index].now.floor() {
+                self.lanes[index].now.raise_floor(numbers.floor);
+                self.pending.push_back((at_ms, Change::Floor { lane: index, floor: numbers.floor }));
+            }
+        }
+    }
+
+    /// Whether positions would change if the horizon were there.
+    pub fn lags_behind(&self, horizon_ms: i64) -> bool {
+        self.pending.front().is_some_and(|(at_ms, _)| *at_ms <= horizon_ms)
+    }
+
+    /// Moves the horizon on. It cannot go back: what has been counted stays counted.
+    pub fn advance(&mut self, horizon_ms: i64) {
+        while let Some((_, change)) = self.pending.pop_front_if(|(at_ms, _)| *at_ms <= horizon_ms) {
+            match change {
+                Change::Moves(moves) => {
+                    for step in moves {
+                        if let Some(lane) = self.lanes.get_mut(lane_of(step.place())) {
+                            step.apply(&mut lane.then);
+                            match (&mut lane.draw, step) {
+                                (Some(draw), Move::Gone(place)) => draw.set(place % LANE, true),
+                                (Some(draw), Move::Back(place)) => draw.set(place % LANE, false),
+                                _ => {}
+                            }
+                        }
+                    }
+                }
+                Change::Floor { lane, floor } => self.lanes[lane].then.raise_floor(floor),
+            }
+        }
+        for lane in &mut self.lanes {
+            lane.then.count();
+            lane.draw.as_mut().map(Draw::count);
+        }
+    }
+
+    /// Whether the place is in line, as far as was heard.
+    pub fn has(&self, place: u64) -> bool {
+        self.lanes.get(lane_of(place)).is_some_and(|lane| !lane.now.contains(place % LANE))
+    }
+
+    /// How many were before a place that is in line, plus one. `None`: not known yet.
+    pub fn position(&self, place: u64) -> Option<u64> {
+        let lane = self.lanes.get(lane_of(place))?;
+        let number = place % LANE;
+        match &lane.draw {
+            Some(draw) if draw.has(number) => draw.position(number),
+            _ => Some(number - lane.then.before(number)),
+        }
+    }
+
+    /// The numbers of a lane's draw that still count: from the first to `drawn`, when it is not known yet.
+    pub fn undrawn(&self, lane: usize, drawn: u64) -> Option<std::ops::RangeInclusive<u64>> {
+        let kept = self.lanes.get(lane)?;
+        let first = (kept.then.floor() * SEEN_CHUNK).max(1);
+        (first <= drawn && kept.draw.as_ref().is_none_or(|draw| !draw.has(drawn))).then_some(first..=drawn)
+    }
+
+    /// Takes a draw over.
+    pub fn draw(&mut self, lane: usize, mut draw: Draw) {
+        let Some(lane) = self.lanes.get_mut(lane) else { return };
+        for number in draw.numbers() {
+            draw.set(number, lane.then.contains(number));
+        }
+        draw.count();
+        lane.draw = Some(draw);
+    }
+
+    /// There is no draw any more.
+    pub fn forget_draws(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.draw = None);
+    }
+}
+
+impl Move {
+    fn place(self) -> u64 {
+        match self {
+            Self::Gone(place) | Self::GoneThrough(place) | Self::Back(place) => place,
+        }
+    }
+
+    fn apply(self, gone: &mut Gone) {
+        match self {
+            Self::Gone(place) => gone.set(place % LANE, true),
+            Self::GoneThrough(place) => gone.set_through(place % LANE),
+            Self::Back(place) => gone.set(place % LANE, false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn departure(at_ms: i64, moves: &[Move]) -> Departure {
+        Departure { id: format!("{at_ms}-0"), at_ms, moves: moves.to_vec(), slots_ended: Vec::new() }
+    }
+
+    #[test]
+    fn membership_is_fresh_and_positions_are_of_the_horizon() {
+        let mut lines = Lines::new(vec![Gone::default()], &[], 100);
+        lines.hear(&departure(150, &[Move::Gone(1), Move::Gone(3)]));
+        assert_eq!((lines.has(1), lines.has(2), lines.position(4)), (false, true, Some(4)));
+        assert!(!lines.lags_behind(149) && lines.lags_behind(150));
+        lines.advance(150);
+        assert_eq!((lines.position(2), lines.position(4)), (Some(1), Some(2)));
+    }
+
+    #[test]
+    fn a_view_that_begins_shows_what_one_that_was_there_shows() {
+        let events = [departure(100, &[Move::Gone(1)]), departure(200, &[Move::Gone(2), Move::Gone(4)])];
+        let mut gone = Gone::default();
+        [1, 2, 4].into_iter().for_each(|number| gone.set(number, true));
+        let mut lines = Lines::new(vec![gone], &events, 150);
+        assert_eq!((lines.has(4), lines.position(5)), (false, Some(4)));
+        lines.advance(200);
+        assert_eq!(lines.position(5), Some(2));
+    }
+
+    #[test]
+    fn lanes_are_lines_of_their_own() {
+        let mut lines = Lines::new(vec![Gone::default(), Gone::default()], &[], 0);
+        lines.hear(&departure(1, &[Move::Gone(LANE + 1), Move::GoneThrough(2)]));
+        lines.advance(1);
+        assert_eq!((lines.position(3), lines.position(LANE + 3)), (Some(1), Some(2)));
+        assert_eq!((lines.has(2), lines.has(LANE + 2), lines.has(15 * LANE + 1)), (false, true, false));
+    }
+}

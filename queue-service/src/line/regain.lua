@@ -1,0 +1,21 @@
+-- regain.lua: puts admissions back that a replica remembers and the store has forgotten.
+--
+-- ARGV[4..] sixes: user, place, jti, admitted_at ms, iat s, exp s
+-- Returns how many were put back.
+-- A script because a person has one stay: who is in line at that place leaves the line for the slot.
+
+local regained = 0
+for i = 4, #ARGV, 6 do
+  local user, place, exp = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 5])
+  local kind, stay, lane = stay_of(user)
+  local known = admission_of(user) or departure(place)
+  if not known and now < exp * 1000 and (not kind or stay == place) then
+    if kind then out_of_line(lane, user, place) end
+    local a = { user = user, place = place, jti = ARGV[i + 2], admitted_at = tonumber(ARGV[i + 3]),
+      iat = tonumber(ARGV[i + 4]), exp = exp }
+    redis.call('HSET', JTIS, a.jti, user)
+    keep_admission(a, (exp + SLOT_LEEWAY_S) * 1000)
+    regained = regained + 1
+  end
+end
+return regained

@@ -1,0 +1,159 @@
+//! Signs of life: when each place was last polled, as this replica knows it.
+//!
+//! ```text
+//!   poll ─▶ mark (memory) ─▶ every 200 ms: beat.lua, one command for many ─▶ `seen` ─▶ every replica
+//!                 ▲                                                            │
+//!                 └────────────── the sweep for silence reads it back ◀────────┘
+//! ```
+//!
+//! Four bytes a place, in chunks as in Redis; a poll is one atomic store, without a lock on the way.
+//! What was marked and not yet written is lost with the replica: a fifth of a second, within the grace.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::keys::{SEEN_CHUNK, SEEN_EPOCH_MS};
+
+/// Polls that came so late still count; the same number stands in `prelude/line.lua`.
+pub const GRACE_MS: i64 = 500;
+
+const PLACES: usize = SEEN_CHUNK as usize;
+
+/// The signs of life of one queue.
+#[derive(Default)]
+pub struct Signs {
+    chunks: RwLock<HashMap<u64, Arc<Chunk>>>,
+}
+
+struct Chunk {
+    /// Tenths of seconds since [`SEEN_EPOCH_MS`]; 0 = never heard of.
+    seen: Box<[AtomicU32]>,
+    /// A bit for each place whose sign is not written yet.
+    unwritten: Box<[AtomicU64]>,
+}
+
+/// One place of a chunk and when it was seen.
+pub type Sign = (u64, u32);
+
+impl Signs {
+    /// The place was polled at `now_ms`.
+    pub fn mark(&self, place: u64, now_ms: i64) {
+        let chunk = self.chunk(place / SEEN_CHUNK);
+        let at = (place % SEEN_CHUNK) as usize;
+        chunk.seen[at].fetch_max(tenths(now_ms), Ordering::Relaxed);
+        chunk.unwritten[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
+    }
+
+    /// When the place was last heard of, ms since 1970.
+    pub fn last(&self, place: u64) -> Option<i64> {
+        let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
+        let seen =
+            chunks.get(&(place / SEEN_CHUNK))?.seen[(place % SEEN_CHUNK) as usize].load(Ordering::Relaxed);
+        (seen > 0).then(|| i64::from(seen) * 100 + SEEN_EPOCH_MS)
+    }
+
+    /// Takes over what Redis knows of a chunk, and answers with what is known of it now.
+    pub fn merge(&self, chunk: u64, bytes: &[u8]) -> Vec<u32> {
+        let kept = self.chunk(chunk);
+        let (words, _) = bytes.as_chunks::<4>();
+        let merge = |(seen, word): (&AtomicU32, &[u8; 4])| {
+            let told = u32::from_be_bytes(*word);
+            seen.fetch_max(told, Ordering::Relaxed).max(told)
+        };
+        kept.seen.iter().zip(words).map(merge).collect()
+    }
+
+    /// What is not written yet, by chunk; it counts as written from now on.
+    pub fn take_unwritten(&self) -> Vec<(u64, Vec<Sign>)> {
+        let chunks: Vec<(u64, Arc<Chunk>)> = {
+            let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
+            chunks.iter().map(|(number, chunk)| (*number, chunk.clone())).collect()
+        };
+        let signs = chunks.into_iter().map(|(number, chunk)| (number, chunk.take_unwritten()));
+        signs.filter(|(_, signs)| !signs.is_empty()).collect()
+    }
+
+    /// Writing failed: these are to be written again.
+    pub fn give_back(&self, chunk: u64, signs: &[Sign]) {
+        let chunk = self.chunk(chunk);
+        for (at, _) in signs {
+            let at = *at as usize;
+            chunk.unwritten[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
+        }
+    }
+
+    /// Forgets the chunks that `is_of_use` does not want.
+    pub fn keep(&self, is_of_use: impl Fn(u64) -> bool) {
+        let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
+        chunks.retain(|number, _| is_of_use(*number));
+    }
+
+    fn chunk(&self, number: u64) -> Arc<Chunk> {
+        if let Some(chunk) = self.chunks.read().unwrap_or_else(PoisonError::into_inner).get(&number) {
+            return chunk.clone();
+        }
+        let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
+        chunks.entry(number).or_insert_with(|| Arc::new(Chunk::new())).clone()
+    }
+}
+
+impl Chunk {
+    fn new() -> Self {
+        let seen = (0..PLACES).map(|_| AtomicU32::new(0)).collect();
+        let unwritten = (0..PLACES / 64).map(|_| AtomicU64::new(0)).collect();
+        Self { seen, unwritten }
+    }
+
+    fn take_unwritten(&self) -> Vec<Sign> {
+        let mut signs = Vec::new();
+        for (at, word) in self.unwritten.iter().enumerate() {
+            if word.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            let mut bits = word.swap(0, Ordering::Acquire);
+            while bits != 0 {
+                let place = at * 64 + bits.trailing_zeros() as usize;
+                signs.push((place as u64, self.seen[place].load(Ordering::Relaxed)));
+                bits &= bits - 1;
+            }
+        }
+        signs
+    }
+}
+
+/// Rounded up, as the scripts do: a sign of life never looks older than it is.
+fn tenths(now_ms: i64) -> u32 {
+    u32::try_from((now_ms - SEEN_EPOCH_MS + 99) / 100).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_marked_is_written_once_and_known_at_once() {
+        let signs = Signs::default();
+        let now = SEEN_EPOCH_MS + 1_000;
+        for place in [1, 64, SEEN_CHUNK + 3] {
+            signs.mark(place, now);
+            signs.mark(place, now - 500);
+        }
+        assert_eq!((signs.last(64), signs.last(65), signs.last(9 * SEEN_CHUNK)), (Some(now), None, None));
+        let mut unwritten = signs.take_unwritten();
+        unwritten.sort();
+        assert_eq!(unwritten, [(0, vec![(1, 10), (64, 10)]), (1, vec![(3, 10)])]);
+        assert_eq!(signs.take_unwritten(), []);
+        signs.give_back(0, &[(64, 10)]);
+        assert_eq!(signs.take_unwritten(), [(0, vec![(64, 10)])]);
+    }
+
+    #[test]
+    fn the_later_sign_counts_whoever_heard_it() {
+        let signs = Signs::default();
+        signs.mark(0, SEEN_EPOCH_MS + 5_000);
+        let told: Vec<u8> = [20u32, 30].iter().flat_map(|seen| seen.to_be_bytes()).collect();
+        assert_eq!(signs.merge(0, &told), [50, 30]);
+        assert_eq!(signs.last(1), Some(SEEN_EPOCH_MS + 3_000));
+    }
+}

@@ -1,0 +1,303 @@
+//! This replica's view of the line: what polls are answered from, without a call to Redis.
+//!
+//! ```text
+//!   Redis ── follow.lua, every 50 ms while anybody asks ──▶ View ◀── polls, event streams
+//!                (follower.rs writes)                        (read: a lock and a few words)
+//! ```
+//!
+//! Invariants, and who keeps them:
+//!
+//! - every replica shows positions of the same moment, so that a position never rises for who asks one
+//!   after the other: [`View::horizon_at`], the time of Redis minus [`DELAY_MS`]; a replica that follows
+//!   alone has nobody to agree with and shows what it heard last;
+//! - nothing older than [`FRESH_MS`] is told while Redis answers: [`View::refresh`] waits for what is new.
+//!   While it does not, what is known is told for [`STALE_MS`] at the most; then nothing is;
+//! - who ended a place is answered when every replica has heard it: [`View::settle`].
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use shared::clock::Clock;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::feed::{Departure, LaneNumbers};
+use super::gone::Gone;
+use super::lines::Lines;
+use super::lottery::Draw;
+use super::model::Scene;
+
+/// How far behind the time of Redis positions are, where there are several replicas.
+const DELAY_MS: i64 = 150;
+/// A view that has heard nothing for so long asks first.
+const FRESH_MS: i64 = 150;
+/// How long that may take.
+const PATIENCE: Duration = Duration::from_millis(400);
+/// A view that has heard nothing for so long says nothing.
+const STALE_MS: i64 = 2_000;
+/// Samples of the time of Redis; the best of them is taken.
+const SAMPLES: usize = 64;
+
+/// The view of one queue.
+pub struct View {
+    clock: Clock,
+    origin: Instant,
+    lines: RwLock<Option<Lines>>,
+    pulse: RwLock<Pulse>,
+    scene: ArcSwapOption<Scene>,
+    numbers: ArcSwap<Vec<LaneNumbers>>,
+    /// Rounds of the follower: begun, and done.
+    begun: AtomicU64,
+    done: watch::Sender<u64>,
+    wanted: Notify,
+    failing: AtomicBool,
+    last_asked: AtomicI64,
+}
+
+/// What is known of the time of Redis and of the other replicas.
+#[derive(Debug, Default)]
+struct Pulse {
+    /// Time of Redis minus ours, ms, of the last rounds; without the offset of tests.
+    ahead: std::collections::VecDeque<i64>,
+    best: i64,
+    heard_ms: i64,
+    alone: bool,
+    /// Others may not know of us before.
+    serves_from_ms: i64,
+}
+
+/// Where a place stands, as far as the view knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    InLine {
+        position: u64,
+    },
+    /// Only Redis can tell: let in, ended, or not known yet.
+    Elsewhere,
+}
+
+impl View {
+    /// Knows nothing yet.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            origin: Instant::now(),
+            lines: RwLock::new(None),
+            pulse: RwLock::default(),
+            scene: ArcSwapOption::empty(),
+            numbers: ArcSwap::default(),
+            begun: AtomicU64::new(0),
+            done: watch::Sender::new(0),
+            wanted: Notify::new(),
+            failing: AtomicBool::new(false),
+            last_asked: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    // Reading -----------------------------------------------------------------------------------
+
+    /// The queue as it was last heard of.
+    pub fn scene(&self) -> Option<Arc<Scene>> {
+        self.scene.load_full()
+    }
+
+    /// The time of Redis, as well as it is known; never ahead of it by more than its clock's steps.
+    pub fn now_ms(&self) -> i64 {
+        self.pulse().best + self.ours_ms() + self.clock.offset_ms()
+    }
+
+    /// How far the lanes have come.
+    pub fn lanes(&self) -> Arc<Vec<LaneNumbers>> {
+        self.numbers.load_full()
+    }
+
+    /// Where a place stands. Answers `Elsewhere` too while the view is not fit to tell.
+    pub fn sight(&self, place: u64) -> Sight {
+        if self.age_ms() > STALE_MS {
+            return Sight::Elsewhere;
+        }
+        let is_in_line = self.read(|lines| lines.has(place)).unwrap_or(false);
+        match self.position(place) {
+            Some(position) if is_in_line => Sight::InLine { position },
+            _ => Sight::Elsewhere,
+        }
+    }
+
+    /// The position of a place that is in line, at the horizon.
+    pub fn position(&self, place: u64) -> Option<u64> {
+        let horizon = self.horizon_at(self.now_ms());
+        if self.read(|lines| lines.lags_behind(horizon))? {
+            let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
+            lines.as_mut()?.advance(horizon);
+        }
+        self.read(|lines| lines.position(place))?
+    }
+
+    /// Waits, briefly, until what is told is fresh.
+    pub async fn refresh(&self) {
+        self.last_asked.store(self.ours_ms(), Ordering::Relaxed);
+        if self.is_fresh() || self.failing.load(Ordering::Relaxed) {
+            return;
+        }
+        // In vain: what is known is told as long as it may be.
+        drop(
+            tokio::time::timeout(PATIENCE, async {
+                while !self.is_fresh() {
+                    self.hear_again().await;
+                    let early = self.pulse().serves_from_ms - self.now_ms();
+                    tokio::time::sleep(Duration::from_millis(u64::try_from(early).unwrap_or(0))).await;
+                }
+            })
+            .await,
+        );
+    }
+
+    /// Waits until every replica shows what Redis has done so far.
+    pub async fn settle(&self) {
+        let settled = async {
+            self.hear_again().await;
+            if !self.pulse().alone {
+                tokio::time::sleep(Duration::from_millis(DELAY_MS.unsigned_abs())).await;
+                self.hear_again().await;
+            }
+        };
+        drop(tokio::time::timeout(PATIENCE, settled).await);
+    }
+
+    async fn hear_again(&self) {
+        let mut done = self.done.subscribe();
+        let target = self.begun.load(Ordering::SeqCst) + 1;
+        self.wanted.notify_one();
+        // The sender lives in this view.
+        drop(done.wait_for(|round| *round >= target).await);
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.age_ms() <= FRESH_MS && self.now_ms() >= self.pulse().serves_from_ms
+    }
+
+    /// How long ago the view heard from Redis.
+    pub fn age_ms(&self) -> i64 {
+        match self.pulse().heard_ms {
+            0 => i64::MAX,
+            heard => self.now_ms() - heard,
+        }
+    }
+
+    /// The moment whose positions are shown at `now`.
+    fn horizon_at(&self, now_ms: i64) -> i64 {
+        let pulse = self.pulse();
+        // Of the millisecond in which Redis was asked, more may come.
+        if pulse.alone { pulse.heard_ms } else { (now_ms - DELAY_MS).min(pulse.heard_ms - 1) }
+    }
+
+    fn read<T>(&self, reading: impl FnOnce(&Lines) -> T) -> Option<T> {
+        self.lines.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(reading)
+    }
+
+    fn pulse(&self) -> std::sync::RwLockReadGuard<'_, Pulse> {
+        self.pulse.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ours_ms(&self) -> i64 {
+        i64::try_from(self.origin.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    // Writing: the follower alone ----------------------------------------------------------------
+
+    /// Waits until a round is wanted, `idle` at the most; a view that was asked lately wants one sooner.
+    pub async fn until_wanted(&self, busy: Duration, idle: Duration) {
+        let quiet_ms = self.ours_ms().saturating_sub(self.last_asked.load(Ordering::Relaxed));
+        let pause = if quiet_ms < 5_000 { busy } else { idle };
+        drop(tokio::time::timeout(pause, self.wanted.notified()).await);
+    }
+
+    /// A round begins; its number.
+    pub fn begin_round(&self) -> u64 {
+        self.begun.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// A round is done, well or not.
+    pub fn end_round(&self, round: u64, failed: bool) {
+        self.failing.store(failed, Ordering::Relaxed);
+        if !failed {
+            self.done.send_replace(round);
+        }
+    }
+
+    /// Takes note of the queue, the time, and the other replicas.
+    pub fn hear_scene(&self, scene: Scene, others: u64, is_newcomer: bool) {
+        let now_ms = scene.now.timestamp_millis();
+        {
+            let mut pulse = self.pulse.write().unwrap_or_else(PoisonError::into_inner);
+            if pulse.ahead.len() == SAMPLES {
+                pulse.ahead.pop_front();
+            }
+            let ahead = now_ms - self.clock.offset_ms() - self.ours_ms();
+            pulse.ahead.push_back(ahead);
+            pulse.best = pulse.ahead.iter().copied().max().unwrap_or(ahead);
+            pulse.heard_ms = now_ms;
+            pulse.alone = others == 0;
+            if is_newcomer && others > 0 {
+                pulse.serves_from_ms = now_ms + DELAY_MS;
+            }
+        }
+        self.hear_newer_scene(Arc::new(scene));
+    }
+
+    /// Takes note of the queue as another script has just told it.
+    pub fn hear_newer_scene(&self, scene: Arc<Scene>) {
+        self.scene.rcu(|known| match known {
+            Some(known) if known.now > scene.now => Some(known.clone()),
+            _ => Some(scene.clone()),
+        });
+    }
+
+    /// Begins anew with what is gone at present.
+    pub fn begin(&self, lanes: Vec<Gone>, recent: &[Departure], heard_ms: i64) {
+        let horizon = if self.pulse().alone { heard_ms } else { heard_ms - DELAY_MS };
+        let lines = Lines::new(lanes, recent, horizon);
+        *self.lines.write().unwrap_or_else(PoisonError::into_inner) = Some(lines);
+    }
+
+    /// Takes note of what has happened.
+    pub fn hear(&self, departures: &[Departure], numbers: &[LaneNumbers]) {
+        self.numbers.store(Arc::new(numbers.to_vec()));
+        let (heard_ms, now_ms) = (self.pulse().heard_ms, self.now_ms());
+        let horizon = self.horizon_at(now_ms);
+        let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lines) = lines.as_mut() {
+            lines.hear_numbers(heard_ms, numbers);
+            departures.iter().for_each(|departure| lines.hear(departure));
+            if lines.lags_behind(horizon) {
+                lines.advance(horizon);
+            }
+        }
+    }
+
+    /// The numbers of a lane that were drawn and whose order is not known here yet.
+    pub fn undrawn(&self, lane: usize, drawn: u64) -> Option<std::ops::RangeInclusive<u64>> {
+        self.read(|lines| lines.undrawn(lane, drawn))?
+    }
+
+    /// Takes the order of a lane's draw over.
+    pub fn draw(&self, lane: usize, draw: Draw) {
+        if let Some(lines) = self.lines.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            lines.draw(lane, draw);
+        }
+    }
+
+    /// There is no draw (any more).
+    pub fn forget_draws(&self) {
+        if let Some(lines) = self.lines.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            lines.forget_draws();
+        }
+    }
+
+    /// Whether a place is in line, for the sweep.
+    pub fn has(&self, place: u64) -> bool {
+        self.read(|lines| lines.has(place)).unwrap_or(false)
+    }
+}

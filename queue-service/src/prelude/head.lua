@@ -1,0 +1,71 @@
+-- prelude/head.lua: what every script begins with: the queue's settings, its time and its state.
+--
+-- The parts of the prelude stand in front of every script, in the order of `redis.rs`, and
+-- `prelude/tail.lua` behind it:
+--   head   settings, time, state, counters
+--   limits the rate's window, the cap, the outflow
+--   line   lanes, places, signs of life, departures
+--   slots  admissions
+--   loss   what a store that forgot does
+--   answer what scripts tell
+--
+-- KEYS, the same twelve for every script, all in one hash slot (see keys.rs for types and members):
+--   1 settings  2 counters  3 waiting  4 active  5 admissions  6 jtis  7 window  8 pace  9 revoked
+--   10 departures  11 log  12 followers
+--   and, built from their common stem, `waiting:<lane>`, `seen:<n>`, `gone:<n>`, `departed:<n>`, `pressure`.
+-- ARGV[1] offset added to the time of Redis, ms (zero in production; tests move it); or `@` and a
+--         moment, ms since 1970, that is taken instead (the reference model alone does that)
+-- ARGV[2] nonce, hex: makes the jti of an admission unknown to anybody before it is signed
+-- ARGV[3] what the caller remembers of this queue (see loss.lua): epoch, revision, and for each lane
+--         the last place and the last drawn one; '' = nothing
+-- Returns an error NOQUEUE when the queue has no settings; else defines the local words below.
+-- A script because each step must see and change the line, the slots and the limits at once.
+
+assert(#KEYS == 12, 'twelve keys')
+local SETTINGS, COUNTERS, WAITING, ACTIVE, ADMISSIONS, JTIS, WINDOW, PACE, REVOKED, DEPARTURES, LOG, FOLLOWERS = unpack(KEYS)
+local STEM = string.sub(SETTINGS, 1, -(#'settings' + 1))
+local NONCE = ARGV[2]
+
+local raw = redis.call('HMGET', SETTINGS, 'users', 'every_ms', 'max_active', 'entry_ttl_s', 'max_life_s',
+  'claim_ms', 'wait_ms', 'rejoin', 'instant', 'opens_at', 'closes_at', 'stopped', 'redirect_url', 'order', 'seed',
+  'lanes', 'adaptive', 'closes_sold_out', 'lanes_ever')
+if not raw[4] then return redis.error_reply('NOQUEUE there is no such queue') end
+
+local function int(number) return string.format('%.0f', number) end
+
+-- Counters ---------------------------------------------------------------------------------------
+
+local function count(name, by) return redis.call('HINCRBY', COUNTERS, name, by or 1) end
+local function counted(name) return tonumber(redis.call('HGET', COUNTERS, name)) or 0 end
+local function set_counter(name, value) redis.call('HSET', COUNTERS, name, int(value)) end
+
+local kept = redis.call('HMGET', COUNTERS, 'clock', 'epoch', 'revision', 'hold_until', 'recover_until', 'outflow')
+local epoch, revision = tonumber(kept[2]) or 0, tonumber(kept[3]) or 0
+local hold_until, recover_until = tonumber(kept[4]) or 0, tonumber(kept[5]) or 0
+local outflow = tonumber(kept[6]) or 1000
+
+-- Time is that of Redis and never goes back: a step of the clock must not refill the rate.
+local time = redis.call('TIME')
+local now = tonumber(string.match(ARGV[1], '^@(%d+)$'))
+if not now then now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[1]) end
+local latest = tonumber(kept[1]) or 0
+if now < latest then now = latest elseif now > latest then set_counter('clock', now) end
+
+local users, every_ms, max_active = tonumber(raw[1]), tonumber(raw[2]), tonumber(raw[3])
+local entry_ttl_s, max_life_s = tonumber(raw[4]), tonumber(raw[5])
+local claim_ms, wait_ms = tonumber(raw[6]), tonumber(raw[7])
+local rejoin, instant = raw[8], raw[9] == '1'
+local opens_at, closes_at, stopped, redirect_url = tonumber(raw[10]), tonumber(raw[11]), raw[12], raw[13]
+local lottery, seed = raw[14] == 'lottery', raw[15]
+local closes_sold_out = raw[18] == '1'
+
+local opened = not opens_at or now >= opens_at
+local state = 'open'
+if stopped == 'closed' or (closes_at and now >= closes_at) then state = 'closed'
+elseif stopped == 'draining' or stopped == 'paused' then state = stopped
+elseif not opened then state = 'scheduled' end
+
+-- What this call changes; written down once, by the tail.
+local changed = false
+local left_line, let_in, slots_ended = {}, {}, {}
+local let_in_how = 'rate'

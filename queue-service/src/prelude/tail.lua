@@ -1,0 +1,29 @@
+-- prelude/tail.lua: stands behind every script and writes down, once a call, what the call has done.
+--
+-- departures  gone = places that left their line (`<p` = all of its lane up to p, `+p` = p is back),
+--             ended = slots given up; the replicas' views follow it
+-- log         the admission log: places let in, how (rate, instant, hand), the limits in force, slots ended
+--             and when, how many are active after it; `queue-service audit` reads it
+-- Returns { answer, what the caller shall remember }.
+
+local EVENTS_KEPT_MS = 60000
+local LOG_ENTRIES = 100000
+
+local answer = body()
+if #left_line > 0 or #slots_ended > 0 then
+  redis.call('XADD', DEPARTURES, 'MINID', '~', int(now - EVENTS_KEPT_MS), int(now) .. '-*',
+    'gone', table.concat(left_line, ' '), 'ended', table.concat(slots_ended, ' '))
+end
+if #let_in > 0 or #slots_ended > 0 then
+  redis.call('XADD', LOG, 'MAXLEN', '~', LOG_ENTRIES, int(now) .. '-*', 'in', table.concat(let_in, ' '),
+    'how', let_in_how, 'users', users and int(users) or '', 'every_ms', every_ms and int(every_ms) or '',
+    'max_active', max_active and int(max_active) or '', 'out', table.concat(slots_ended, ' '),
+    'active', active_now())
+end
+if changed then revision = count('revision') end
+local memory = { int(epoch), int(revision) }
+for number = 0, #lanes do
+  memory[#memory + 1] = int(counted('place' .. lanes[number].suffix))
+  memory[#memory + 1] = int(counted('drawn' .. lanes[number].suffix))
+end
+return { answer, table.concat(memory, ' ') }
