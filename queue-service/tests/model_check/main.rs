@@ -13,8 +13,8 @@
 //! The promises, at every moment: at most N persons have an entry token that some verifier takes, or a
 //! slot to claim; at most m are let in within any n; nobody is let in before a living person with a
 //! smaller place; no place is let in twice, no admission has two tokens, no person two places; who
-//! polls in time is neither told that the place has ended nor gone from the store; and from every world, calm
-//! moments serve the whole line.
+//! polls in time is neither told that the place has ended nor gone from the store; and from every
+//! world, calm moments serve the whole line.
 //!
 //! **What the search teaches.** A replica keeps nothing between two calls that decides anything. So a
 //! crash, a call put again and one more replica reach no world that is not reached without them, and the
@@ -23,7 +23,7 @@
 //! **After a failover** to a copy that is behind, the promises hold when it is noticed before the first
 //! step of the new server, and when from then on (each is a test below)
 //!
-//! - nobody is let in for longer than a token and its leeway last, *and* n, *and* `waiting_ttl`;
+//! - nobody is let in for as long as a token and its leeway last, for n, and for longer than `waiting_ttl`;
 //! - so many places are left out as joins may have been forgotten;
 //! - everybody in line counts as seen at that moment, whatever the copy says;
 //! - who was let in and has not claimed goes back into the line: the claim may have been forgotten;
@@ -31,15 +31,17 @@
 //! - it is given back once, if it can be proven for longer than the hold lasts.
 //!
 //! That a replica remembers a revision, or a token a place, that the store does not have is **not**
-//! enough: whoever does not remember may speak first, and by the time that the others do, the store
-//! has overtaken what they remember. It is enough that the data names the server that wrote it last.
+//! enough: whoever does not remember may speak first, let people in, and even bring the store past
+//! what the others remember. It is enough that the data names the server that wrote it last, and that
+//! each call compares.
 //!
 //! One promise is weaker then: an admission that was forgotten is given again, after its token has ended.
 //!
 //! Not in the model: settings that change, pause and close, the lottery, renewal, `requeue` and
-//! `reject`, the bounds of loops, the rounding to seconds, the two seconds in which a revoked token may still
-//! open something, people who join again although they have a queue token, two servers that both take writes, and a
-//! second failover. `src/reference` holds the scripts against a model of what is missing here, but for the failures.
+//! `reject`, the bounds of loops, the rounding to seconds, the two seconds in which a revoked token may
+//! still open something, people who join again although they have a queue token, two servers that both
+//! take writes, and a second failover. `src/reference` holds the scripts against a model that has most
+//! of the settings, but no failures; nothing holds this model against the scripts but its reader.
 
 mod promises;
 mod rules;
@@ -71,11 +73,11 @@ const DESIGN: Rules = Rules {
     mistake: Mistake::None,
 };
 
-/// Enough of everything: a hold longer than token and leeway, n, and `wait`; a gap for all that is forgotten.
+/// Just enough: the hold is token and leeway, n, and one more than `wait`; the gap covers what is forgotten.
 const FAILOVER: Failover =
-    Failover { forgets: 2, notice: Notice::Server, hold: 4, proofs: 0, gap: 3, again: true };
+    Failover { forgets: 2, notice: Notice::Server, hold: 3, proofs: 0, gap: 3, again: true };
 
-const RECOVERS: Rules = Rules { replicas: 2, ttl: 2, failover: Some(FAILOVER), ..DESIGN };
+const RECOVERS: Rules = Rules { replicas: 2, every: 3, wait: 2, ttl: 2, failover: Some(FAILOVER), ..DESIGN };
 
 const fn after(failover: Failover) -> Rules {
     Rules { failover: Some(failover), ..RECOVERS }
@@ -128,18 +130,22 @@ fn a_failover_that_the_data_shows() {
 #[test]
 fn a_failover_and_people_who_leave() {
     let failover = Some(Failover { hold: 2, ..FAILOVER });
-    holds("failover, leaving", &Rules { ttl: 1, leeway: 0, deeds: &[Deed::Leave], failover, ..RECOVERS });
+    holds(
+        "failover, leaving",
+        &Rules { every: 2, wait: 1, ttl: 1, leeway: 0, deeds: &[Deed::Leave], failover, ..RECOVERS },
+    );
 }
 
 #[test]
 fn a_failover_that_is_told_first_by_one_who_remembers() {
     let failover = Some(Failover { notice: Notice::MemoryFirst, forgets: 1, hold: 2, ..FAILOVER });
-    holds("failover, memory first", &Rules { ttl: 1, leeway: 0, failover, ..RECOVERS });
+    holds("failover, memory first", &Rules { every: 2, wait: 1, ttl: 1, leeway: 0, failover, ..RECOVERS });
 }
 
 #[test]
 fn places_can_be_proven_for_longer_than_the_hold() {
-    holds("failover, long proofs", &after(Failover { proofs: 7, ..FAILOVER }));
+    let failover = Some(Failover { hold: 2, proofs: 6, ..FAILOVER });
+    holds("failover, long proofs", &Rules { every: 2, wait: 1, ttl: 1, failover, ..RECOVERS });
 }
 
 #[test]
@@ -194,9 +200,9 @@ fn recovery_without_enough_hold_is_found() {
     found(OVER_THE_CAP, &after(Failover { hold: 0, ..FAILOVER }));
     found(OVER_THE_CAP, &after(Failover { hold: 2, ..FAILOVER }));
     found(BESIDE, &after(Failover { hold: 1, ..FAILOVER }));
-    found(OVER_THE_RATE, &Rules { users: 1, every: 6, cap: 2, ..RECOVERS });
-    found(OUT_OF_ORDER, &Rules { wait: 4, ..RECOVERS });
-    found(LOST, &Rules { wait: 4, ..RECOVERS });
+    found(OVER_THE_RATE, &Rules { users: 1, every: 4, cap: 2, ..RECOVERS });
+    found(OUT_OF_ORDER, &Rules { wait: 3, ..RECOVERS });
+    found(LOST, &Rules { wait: 3, ..RECOVERS });
 }
 
 #[test]

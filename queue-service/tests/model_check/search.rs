@@ -1,9 +1,9 @@
 //! Breadth first through all worlds that can be reached, so that what is found is found on a shortest
 //! way.
 //!
-//! A search of our own in a hundred lines: the checkers to be had bring a web server along, and what
-//! they say of "some day" is not exact where ways meet. Here it is: from **every** world that was reached, calm
-//! moments must empty the line. These are ways through reached worlds themselves, so each is walked once.
+//! A search of our own, because it is short: the checkers to be had bring a web server along, and what
+//! they say of "some day" is not exact where ways meet. Here it is: from **every** world that was reached,
+//! calm moments must empty the line. They lead through worlds that were reached, so each is walked once.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -14,7 +14,8 @@ use crate::rules::Rules;
 use crate::shape::shape;
 use crate::world::{Action, World};
 
-/// A promise that was broken, and a shortest way there.
+/// A promise that was broken, and a shortest way there. The numbers of people and replicas are those of
+/// the world before each step, in its sorted order.
 #[derive(Debug)]
 pub struct Found {
     pub broken: Broken,
