@@ -14,7 +14,8 @@
 //! slot to claim; at most m are let in within any n; nobody is let in before a living person with a
 //! smaller place; no place is let in twice, no admission has two tokens, no person two places; who
 //! polls in time is neither told that the place has ended nor gone from the store; and from every
-//! world, calm moments serve the whole line.
+//! world, calm moments serve the whole line. (Persons, not tokens: who joins again within the leeway of
+//! the old token and is let in takes the slot that still counts for it.)
 //!
 //! **What the search teaches.** A replica keeps nothing between two calls that decides anything. So a
 //! crash, a call put again and one more replica reach no world that is not reached without them, and the
