@@ -309,8 +309,9 @@ impl Db {
 
 fn options(url: &str) -> Result<PgConnectOptions> {
     let options = PgConnectOptions::from_str(url);
-    let quiet = [("client_min_messages", "warning")];
-    let options = options.map(|options| options.application_name("booking-service").options(quiet));
+    // Compiling a plan takes longer than any statement here.
+    let settings = [("client_min_messages", "warning"), ("jit", "off")];
+    let options = options.map(|options| options.application_name("booking-service").options(settings));
     options.map_err(Error::from)
 }
 

@@ -19,8 +19,8 @@
 //!   lost) is told with all the rest: once in 15 s, and first thing after a failure;
 //! - whoever marks, reports, even when the number is the one it told last: another replica may have
 //!   told a different one in between;
-//! - a sale is not slowed: no row is written or locked, a mark is an entry in a set, counting rests
-//!   twenty times as long as it took;
+//! - a sale is not slowed: no row is written or locked, a mark is an entry in a set, and what took
+//!   long to count is not counted again before twenty times as long has passed;
 //! - a request never waits for a report: both are loops of their own; a dead queue service is a line
 //!   in the log when it begins and one when it ends.
 

@@ -19,11 +19,14 @@ use crate::rounds::Mood;
 
 const PATH: &str = "/internal/v1/stock";
 const MOST_ITEMS: usize = 500;
-/// Between two counts, when they are quick.
+/// Between two rounds.
 const REST: Duration = Duration::from_secs(1);
-/// A count that takes long is followed by a rest that many times as long.
-const REST_SHARE: u32 = 20;
+/// Between two that tell everything.
 const ALL_EVERY: Duration = Duration::from_secs(15);
+/// A count that takes long is not made again before that many times as long has passed.
+const SPARING: u32 = 20;
+/// And yet within this time: the queue service should not take old numbers for true.
+const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// The dates whose seats this replica has changed and not yet reported. Clones are the same set.
 #[derive(Clone, Default)]
@@ -78,9 +81,12 @@ impl Reporter {
             if let Ok(took) = outcome {
                 failures = 0;
                 if all {
-                    all_due = Instant::now() + jittered(ALL_EVERY.mul_f64(0.8), ALL_EVERY);
+                    let rest = rest_after(took, ALL_EVERY);
+                    all_due = Instant::now() + jittered(rest.mul_f64(0.8), rest);
                 }
-                tokio::time::sleep(rest_after(took)).await;
+                // Everything takes longer than a few queues, which should not wait for that.
+                let rest = if all { REST } else { rest_after(took, REST) };
+                tokio::time::sleep(rest).await;
             } else {
                 metrics::report_failed("stock");
                 tokio::time::sleep(longer(FIRST_PAUSE, LONGEST_PAUSE, failures)).await;
@@ -113,8 +119,9 @@ impl Reporter {
     }
 }
 
-fn rest_after(took: Duration) -> Duration {
-    took.saturating_mul(REST_SHARE).clamp(REST, ALL_EVERY)
+/// How long the same is not counted again.
+fn rest_after(took: Duration, least: Duration) -> Duration {
+    took.saturating_mul(SPARING).clamp(least, LONGEST_REST)
 }
 
 #[cfg(test)]
@@ -123,9 +130,10 @@ mod tests {
 
     #[test]
     fn counting_takes_a_twentieth_of_the_time_at_most() {
-        assert_eq!(rest_after(Duration::from_millis(6)), REST);
-        assert_eq!(rest_after(Duration::from_millis(200)), Duration::from_secs(4));
-        assert_eq!(rest_after(Duration::MAX), ALL_EVERY);
+        assert_eq!(rest_after(Duration::from_millis(6), REST), REST);
+        assert_eq!(rest_after(Duration::from_millis(200), REST), Duration::from_secs(4));
+        assert_eq!(rest_after(Duration::from_millis(200), ALL_EVERY), ALL_EVERY);
+        assert_eq!(rest_after(Duration::MAX, ALL_EVERY), LONGEST_REST);
     }
 
     #[tokio::test]
