@@ -46,6 +46,21 @@ async fn a_hold_past_its_deadline_is_stock_again() {
 }
 
 #[tokio::test]
+async fn a_hold_past_its_deadline_is_stock_before_the_sweeper_comes_by() {
+    let shop = Shop::open().await;
+    let date = shop.date(&shop.concert("main").await, 3, None).await;
+    let hold = shop.hold("ann", &date, &[1, 2]).await;
+    // The sweeper passes over what is locked.
+    let mut conn = shop.database.connect().await;
+    run(&mut conn, &format!("begin; select 1 from reservations where id = '{hold}' for update")).await;
+    shop.clock.advance(Duration::from_secs(301));
+    shop.hold("bob", &date, &[3]).await;
+    shop.queue.hears("main", json!([2, 1, false])).await;
+    run(&mut conn, "rollback").await;
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn dates_of_one_queue_are_summed_and_those_of_another_are_not() {
     let shop = Shop::open().await;
     let concert = shop.concert("main").await;
