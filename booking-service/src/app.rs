@@ -18,6 +18,7 @@ use crate::holds::{Holds, Rules};
 use crate::outbox::Outbox;
 use crate::payments::Payments;
 use crate::points::Points;
+use crate::reports::{Stock, Window};
 
 /// See the module.
 #[derive(Clone)]
@@ -33,6 +34,10 @@ pub struct Parts {
     pub points: Arc<Points>,
     pub payments: Payments,
     pub outbox: Outbox,
+    /// What the queue service must hear of.
+    pub stock: Stock,
+    /// How the public listener's requests fare.
+    pub window: Arc<Window>,
     pub limits: Arc<Limits>,
     pub secrets: SecretsConfig,
 }
@@ -64,6 +69,7 @@ impl App {
             signs: Signs::default(),
         };
         let outbox = Outbox::new(db.clone(), ended);
+        let stock = Stock::default();
         let points = Arc::new(Points::new(db.clone(), config.sale.max_charge));
         let release_on = config.sale.release_on;
         let rules = Rules {
@@ -72,10 +78,18 @@ impl App {
             release_on,
         };
         Ok(Self(Arc::new(Parts {
-            holds: Holds::new(db.clone(), outbox.clone(), rules),
-            payments: Payments { db: db.clone(), points: points.clone(), outbox: outbox.clone(), release_on },
+            holds: Holds::new(db.clone(), outbox.clone(), stock.clone(), rules),
+            payments: Payments {
+                db: db.clone(),
+                points: points.clone(),
+                outbox: outbox.clone(),
+                stock: stock.clone(),
+                release_on,
+            },
             points,
             outbox,
+            stock,
+            window: Arc::default(),
             door,
             entry_keys,
             limits: Arc::new(Limits::new(&config.limits)),

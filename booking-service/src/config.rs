@@ -79,7 +79,8 @@ pub struct Config {
     /// Expected `iss` of entry tokens.
     #[arg(long, env = "ENTRY_ISSUER", default_value = "queue-service")]
     pub entry_issuer: String,
-    /// Ops listener of the queue service: completions go there, revocations come from there.
+    /// Ops listener of the queue service: completions, stock and pressure go there, revocations come
+    /// from there.
     #[arg(long, env = "QUEUE_OPS_URL")]
     pub queue_ops_url: String,
     /// Public address of the queue service: where people are sent to queue.

@@ -7,6 +7,7 @@
 use std::ops::{Deref, DerefMut};
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use shared::clock::Clock;
@@ -14,6 +15,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// What every statement runs on.
 pub type Conn = PgConnection;
@@ -107,6 +109,7 @@ fn is_passing(code: &str) -> bool {
 pub struct Db {
     pool: PgPool,
     lanes: Arc<Semaphore>,
+    longest_wait_us: Arc<AtomicU64>,
     clock: Clock,
 }
 
@@ -133,7 +136,8 @@ impl Db {
                 Box::pin(async move { Ok(meta.idle_for <= TRUSTED_IDLE || conn.ping().await.is_ok()) })
             })
             .connect_lazy_with(options(url)?.options(LIMITS));
-        Ok(Self { pool, lanes: Arc::new(Semaphore::new(connections as usize)), clock })
+        let lanes = Arc::new(Semaphore::new(connections as usize));
+        Ok(Self { pool, lanes, longest_wait_us: Arc::default(), clock })
     }
 
     /// What statements that judge a deadline take as their `offset_ms`.
@@ -174,7 +178,18 @@ impl Db {
         }
     }
 
+    /// Gets in line for a lane, at most so long, and gives it back: what is measured is the wait.
+    pub async fn try_lane(&self, limit: Duration) {
+        drop(tokio::time::timeout(limit, self.permit()).await);
+    }
+
+    /// The longest that anybody has waited for a lane since this was last asked.
+    pub fn take_longest_wait(&self) -> Duration {
+        Duration::from_micros(self.longest_wait_us.swap(0, Ordering::Relaxed))
+    }
+
     async fn permit(&self) -> Result<OwnedSemaphorePermit> {
+        let _wait = Wait { longest_us: &self.longest_wait_us, begun: Instant::now() };
         let waited = tokio::time::timeout(LANE_LIMIT, self.lanes.clone().acquire_owned()).await;
         waited.map_err(|_| Error::Busy)?.map_err(|_| Error::Unavailable("the service is stopping".into()))
     }
@@ -184,6 +199,19 @@ impl Db {
         let mut conn = self.pool.acquire().await?;
         sqlx::query("select 1").execute(&mut *conn).await?;
         Ok(())
+    }
+}
+
+/// Somebody in line for a lane; measured however the wait ends.
+struct Wait<'a> {
+    longest_us: &'a AtomicU64,
+    begun: Instant,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let waited = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.longest_us.fetch_max(waited, Ordering::Relaxed);
     }
 }
 
@@ -281,8 +309,9 @@ impl Db {
 
 fn options(url: &str) -> Result<PgConnectOptions> {
     let options = PgConnectOptions::from_str(url);
-    let quiet = [("client_min_messages", "warning")];
-    let options = options.map(|options| options.application_name("booking-service").options(quiet));
+    // Compiling a plan takes longer than any statement here.
+    let settings = [("client_min_messages", "warning"), ("jit", "off")];
+    let options = options.map(|options| options.application_name("booking-service").options(settings));
     options.map_err(Error::from)
 }
 
@@ -291,7 +320,7 @@ pub async fn await_answer(url: &str, limit: Duration) -> std::result::Result<(),
     use sqlx::{ConnectOptions as _, Connection as _};
     let options = options(url).map_err(|error| format!("DATABASE_URL cannot be read: {error}"))?;
     let place = format!("{}:{}", options.get_host(), options.get_port());
-    let deadline = tokio::time::Instant::now() + limit;
+    let deadline = Instant::now() + limit;
     loop {
         let attempt = tokio::time::timeout(Duration::from_secs(5), options.connect()).await;
         let error = match attempt {
@@ -301,7 +330,7 @@ pub async fn await_answer(url: &str, limit: Duration) -> std::result::Result<(),
         };
         let code = error.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
         let for_good = code.is_some_and(|code| code.starts_with("28") || code == "3D000");
-        if for_good || tokio::time::Instant::now() >= deadline {
+        if for_good || Instant::now() >= deadline {
             let told = error.as_database_error().map(|error| error.message().to_owned());
             let told = told.unwrap_or_else(|| error.to_string());
             return Err(format!("the database at {place} cannot be used: {told}"));

@@ -12,9 +12,10 @@
 //!      │         │                                                    │
 //!   outbox ── idempotency    the way back to the queue · the same     │
 //!      │         │           request has the same answer              │
+//!   reports      │           what the queue is told of stock and load  │
 //!   admitted ────┴─────────────── who may act, and what has ended ────┘
 //!  ───────────────────────────────────────────────────────────────────────────
-//!   db, retry, rounds, answers, codes, metrics    what all stand on
+//!   db, queue_service, retry, rounds, answers, codes, metrics    what all stand on
 //! ```
 //!
 //! A feature names only features below it, and of those only verbs and nouns. Every feature has
@@ -39,6 +40,8 @@ mod metrics;
 mod outbox;
 mod payments;
 mod points;
+mod queue_service;
+mod reports;
 mod retry;
 mod rounds;
 mod routes;

@@ -29,6 +29,14 @@ pub const OUTBOX_WAITING: &str = "booking_outbox_waiting";
 pub const OUTBOX_LAG: &str = "booking_outbox_lag_seconds";
 /// Entry tokens this replica knows to be spent or revoked and not yet expired.
 pub const ENDED_ENTRIES: &str = "booking_ended_entries";
+/// Reports that the queue service has heard, by `about`: `stock` or `pressure`.
+pub const REPORTS: &str = "booking_reports_total";
+/// Reports that could not be made or were not heard, by `about`.
+pub const REPORT_FAILURES: &str = "booking_report_failures_total";
+/// How long the counting of seats for a report took, in seconds.
+pub const STOCK_COUNT: &str = "booking_stock_count_seconds";
+/// The longest wait for a connection to the database within the last second, in seconds.
+pub const POOL_WAIT: &str = "booking_pool_wait_seconds";
 
 /// Gives the recorder the meanings.
 pub fn describe() {
@@ -49,6 +57,14 @@ pub fn describe() {
         "from the writing of a completion to the attempt that was heard"
     );
     describe_gauge!(ENDED_ENTRIES, "entry tokens known to be spent or revoked");
+    describe_counter!(REPORTS, "reports that the queue service has heard, by what they are about");
+    describe_counter!(REPORT_FAILURES, "reports that were not heard, by what they are about");
+    describe_histogram!(STOCK_COUNT, metrics::Unit::Seconds, "the counting of seats for a report");
+    describe_gauge!(
+        POOL_WAIT,
+        metrics::Unit::Seconds,
+        "the longest wait for a connection within the last second"
+    );
 }
 
 /// Counts one refusal.
@@ -70,6 +86,21 @@ pub fn many(name: &'static str, by: u64) {
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
 pub fn level(name: &'static str, value: u64) {
     gauge!(name).set(value as f64);
+}
+
+/// Counts one report that was heard.
+pub fn reported(about: &'static str) {
+    counter!(REPORTS, "about" => about).increment(1);
+}
+
+/// Counts one report that was not.
+pub fn report_failed(about: &'static str) {
+    counter!(REPORT_FAILURES, "about" => about).increment(1);
+}
+
+/// Sets the gauge `name` to what is no count.
+pub fn amount(name: &'static str, value: f64) {
+    gauge!(name).set(value);
 }
 
 /// Records one duration.

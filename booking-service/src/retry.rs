@@ -35,3 +35,23 @@ pub async fn pause(least: Duration, most: Duration) {
 pub fn jittered(least: Duration, most: Duration) -> Duration {
     least + (most.saturating_sub(least)).mul_f64(rand::random::<f64>())
 }
+
+/// How long to rest after that many failures before this one: doubles from `first` to `longest`.
+pub fn longer(first: Duration, longest: Duration, failures: u32) -> Duration {
+    let pause = first.saturating_mul(1 << failures.min(10)).min(longest);
+    jittered(pause.mul_f64(0.6), pause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_stay_below_the_longest() {
+        let (first, longest) = (Duration::from_millis(500), Duration::from_secs(30));
+        let pause = |failures| longer(first, longest, failures);
+        assert!(pause(0) <= first);
+        assert!(pause(3) > pause(0));
+        assert!((0..100).all(|failures| pause(failures) <= longest));
+    }
+}

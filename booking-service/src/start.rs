@@ -13,8 +13,8 @@ use shared::{serve, telemetry, tokens};
 use crate::admitted::followers;
 use crate::app::App;
 use crate::config::{Config, DatabaseConfig};
-use crate::outbox::QueueService;
-use crate::{db, holds, idempotency, metrics, outbox, rounds, routes};
+use crate::queue_service::QueueService;
+use crate::{db, holds, idempotency, metrics, outbox, reports, rounds, routes};
 
 /// How long a start waits for Postgres.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
@@ -53,6 +53,7 @@ pub async fn start(config: Config, clock: Clock, lifecycle: &Lifecycle) -> anyho
     let (public_routes, ops_routes, _) = routes::all();
     let public_routes =
         serve::public(public_routes.with_state(app.clone()), &config.serve, app.limits.clone());
+    let public_routes = reports::http::measured(public_routes, app.window.clone());
     let ops_routes = health::router(readiness(&app, lifecycle)).merge(ops_routes.with_state(app));
     public.serve("public listener", public_routes, &config.serve, lifecycle);
     ops.serve("ops listener", serve::ops(ops_routes, &config.serve), &config.serve, lifecycle);
@@ -81,14 +82,16 @@ async fn follow_keys(app: &App, lifecycle: &Lifecycle) {
 
 fn run_loops(app: &App, config: &Config, http: reqwest::Client, lifecycle: &Lifecycle) {
     let (base, secret) = (config.queue_ops_url.clone(), config.secrets.service_token.clone());
+    let queue = QueueService { http, base, secret };
     let ended = app.door.ended.clone();
     lifecycle.spawn_loop("upkeep of metrics", telemetry::upkeep());
     followers::follow_spent(lifecycle, app.db.clone(), ended.clone());
     followers::forget_expired(lifecycle, app.db.clone(), ended.clone());
-    let feed = followers::Feed { http: http.clone(), base: base.clone(), secret: secret.clone() };
-    followers::follow_revoked(lifecycle, feed, ended);
-    outbox::run(lifecycle, &app.outbox, QueueService { http, base, secret });
-    holds::run_sweeper(lifecycle, app.db.clone());
+    followers::follow_revoked(lifecycle, queue.clone(), ended);
+    outbox::run(lifecycle, &app.outbox, queue.clone());
+    reports::run_stock(lifecycle, app.db.clone(), app.stock.clone(), queue.clone());
+    reports::run_pressure(lifecycle, app.db.clone(), app.window.clone(), queue);
+    holds::run_sweeper(lifecycle, app.db.clone(), app.stock.clone());
     idempotency::forget_old(lifecycle, app.db.clone());
     let limits = app.limits.clone();
     rounds::every(lifecycle, "quiet clients", FORGET_CLIENTS_EVERY, move || {

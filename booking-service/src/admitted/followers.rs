@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use shared::lifecycle::Lifecycle;
 
 use super::{EndedEntries, Entry, REMEMBERED, store};
 use crate::db::{self, Db};
+use crate::queue_service::QueueService;
 use crate::{metrics, rounds};
 
 const SPENT_EVERY: Duration = Duration::from_millis(300);
@@ -64,14 +64,7 @@ pub fn forget_expired(lifecycle: &Lifecycle, db: Db, ended: EndedEntries) {
     });
 }
 
-/// The revocation feed of the queue service.
-pub struct Feed {
-    pub http: reqwest::Client,
-    /// `{QUEUE_OPS_URL}`
-    pub base: String,
-    pub secret: SecretString,
-}
-
+/// A page of the queue service's feed.
 #[derive(Deserialize)]
 struct Revocations {
     items: Vec<Revoked>,
@@ -86,20 +79,20 @@ struct Revoked {
 }
 
 /// Follows what the queue service takes back.
-pub fn follow_revoked(lifecycle: &Lifecycle, feed: Feed, ended: EndedEntries) {
+pub fn follow_revoked(lifecycle: &Lifecycle, feed: QueueService, ended: EndedEntries) {
     let feed = Arc::new(feed);
     let cursor = Arc::new(Mutex::new(None::<String>));
     rounds::every(lifecycle, "the feed of revoked entry tokens", REVOKED_EVERY, move || {
         let (feed, ended, cursor) = (feed.clone(), ended.clone(), cursor.clone());
         async move {
             let from = cursor.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let page = match feed.page(from.as_deref()).await {
+            let page = match page(&feed, from.as_deref()).await {
                 // A cursor that the queue service no longer knows: from the beginning.
                 Err(error) if from.is_some() && error.status().is_some_and(|s| s.is_client_error()) => {
                     *cursor.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                    return Err(error.without_url());
+                    return Err(error);
                 }
-                page => page.map_err(reqwest::Error::without_url)?,
+                page => page?,
             };
             let entries: Vec<Entry> = page
                 .items
@@ -116,17 +109,13 @@ pub fn follow_revoked(lifecycle: &Lifecycle, feed: Feed, ended: EndedEntries) {
     });
 }
 
-impl Feed {
-    async fn page(&self, cursor: Option<&str>) -> reqwest::Result<Revocations> {
-        let base = self.base.trim_end_matches('/');
-        let mut url = format!("{base}/internal/v1/revocations");
-        if let Some(cursor) = cursor {
-            let encoded: String = cursor.bytes().map(escaped).collect();
-            url = format!("{url}?cursor={encoded}");
-        }
-        let request = self.http.get(url).bearer_auth(self.secret.expose_secret()).timeout(FEED_LIMIT);
-        request.send().await?.error_for_status()?.json().await
+async fn page(feed: &QueueService, cursor: Option<&str>) -> reqwest::Result<Revocations> {
+    let mut path = "/internal/v1/revocations".to_owned();
+    if let Some(cursor) = cursor {
+        let encoded: String = cursor.bytes().map(escaped).collect();
+        path = format!("{path}?cursor={encoded}");
     }
+    feed.ask(&path, FEED_LIMIT).await
 }
 
 fn escaped(byte: u8) -> String {

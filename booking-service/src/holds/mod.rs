@@ -35,6 +35,7 @@ pub use sweeper::run as run_sweeper;
 use crate::db::{self, Db};
 use crate::idempotency;
 use crate::outbox::Outbox;
+use crate::reports::Stock;
 use crate::retry::{self, MayConflict};
 
 /// Why there is no hold.
@@ -76,13 +77,14 @@ impl MayConflict for Refusal {
 pub struct Holds {
     db: Db,
     outbox: Outbox,
+    stock: Stock,
     rules: Rules,
 }
 
 impl Holds {
     /// Holds under `rules`.
-    pub fn new(db: Db, outbox: Outbox, rules: Rules) -> Self {
-        Self { db, outbox, rules }
+    pub fn new(db: Db, outbox: Outbox, stock: Stock, rules: Rules) -> Self {
+        Self { db, outbox, stock, rules }
     }
 
     /// A user's own reservations, the newest first.
@@ -118,7 +120,9 @@ impl Holds {
     }
 
     async fn try_cancel(&self, user: &str, id: Uuid) -> Result<(), Refusal> {
-        if store::cancel(&mut *self.db.lane().await?, self.db.offset_ms(), user, id).await? {
+        let gone = store::cancel(&mut *self.db.lane().await?, self.db.offset_ms(), user, id).await?;
+        if let Some(schedule) = gone {
+            self.stock.changed([schedule]);
             return Ok(());
         }
         match self.get(user, Some(id)).await?.status {

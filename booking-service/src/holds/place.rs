@@ -70,6 +70,7 @@ impl Holds {
         let held = tx.end(outcome).await?;
         Ok(held.map(|(held, spent)| {
             self.outbox.committed(spent.as_slice());
+            self.stock.changed([held.schedule_id]);
             held
         }))
     }

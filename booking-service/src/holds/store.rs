@@ -238,9 +238,9 @@ pub async fn queue_of(conn: &mut Conn, id: Uuid) -> Result<Option<String>> {
         .await?)
 }
 
-/// Ends a hold before its deadline and frees its seats; `false` when there is no such live hold.
-pub async fn cancel(conn: &mut Conn, offset_ms: i64, user: &str, id: Uuid) -> Result<bool> {
-    let freed: i64 = sqlx::query_scalar(
+/// Ends a hold before its deadline and frees its seats; answers its date, `None` when there is no such live hold.
+pub async fn cancel(conn: &mut Conn, offset_ms: i64, user: &str, id: Uuid) -> Result<Option<Uuid>> {
+    Ok(sqlx::query_scalar(
         r"
         with gone as (
             update reservations set status = 'cancelled'
@@ -257,20 +257,19 @@ pub async fn cancel(conn: &mut Conn, offset_ms: i64, user: &str, id: Uuid) -> Re
             where s.schedule_id = l.schedule_id and s.number = l.number
                 and s.hold_id = l.hold_id and s.state = 'held'
         )
-        select count(*) from gone
+        select schedule_id from gone
         ",
     )
     .bind(offset_ms)
     .bind(id)
     .bind(user)
-    .fetch_one(conn)
-    .await?;
-    Ok(freed > 0)
+    .fetch_optional(conn)
+    .await?)
 }
 
-/// Ends up to `limit` holds past their deadline and frees their seats; answers how many. A hold
+/// Ends up to `limit` holds past their deadline and frees their seats; answers the date of each. A hold
 /// that is being paid is locked and passed over; a seat that has a new holder is not touched.
-pub async fn sweep(conn: &mut Conn, offset_ms: i64, limit: i64) -> Result<i64> {
+pub async fn sweep(conn: &mut Conn, offset_ms: i64, limit: i64) -> Result<Vec<Uuid>> {
     Ok(sqlx::query_scalar(
         r"
         with due as materialized (
@@ -287,11 +286,11 @@ pub async fn sweep(conn: &mut Conn, offset_ms: i64, limit: i64) -> Result<i64> {
             where s.schedule_id = d.schedule_id and s.number = d.number
                 and s.hold_id = d.id and s.state = 'held'
         )
-        select count(*) from due
+        select schedule_id from due
         ",
     )
     .bind(offset_ms)
     .bind(limit)
-    .fetch_one(conn)
+    .fetch_all(conn)
     .await?)
 }

@@ -6,19 +6,22 @@ use shared::lifecycle::Lifecycle;
 
 use super::store;
 use crate::db::{self, Db};
+use crate::reports::Stock;
 use crate::{metrics, rounds};
 
 const EVERY: Duration = Duration::from_secs(2);
-const BATCH: i64 = 500;
+const BATCH: u16 = 500;
 
 /// Starts the sweeper.
-pub fn run(lifecycle: &Lifecycle, db: Db) {
+pub fn run(lifecycle: &Lifecycle, db: Db, stock: Stock) {
     rounds::every(lifecycle, "sweeper of holds", EVERY, move || {
-        let db = db.clone();
+        let (db, stock) = (db.clone(), stock.clone());
         async move {
-            let swept = store::sweep(&mut *db.lane().await?, db.offset_ms(), BATCH).await?;
-            metrics::many(metrics::SWEPT, swept.cast_unsigned());
-            db::Result::Ok(swept == BATCH)
+            let swept = store::sweep(&mut *db.lane().await?, db.offset_ms(), i64::from(BATCH)).await?;
+            let count = swept.len();
+            metrics::many(metrics::SWEPT, count as u64);
+            stock.changed(swept);
+            db::Result::Ok(count == usize::from(BATCH))
         }
     });
 }

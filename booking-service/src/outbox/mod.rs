@@ -18,7 +18,7 @@ use std::sync::Arc;
 use shared::ids::new_id;
 use tokio::sync::Notify;
 
-pub use relay::{QueueService, run};
+pub use relay::run;
 
 use crate::admitted::{EndedEntries, Entry};
 use crate::db::{self, Db, Tx};

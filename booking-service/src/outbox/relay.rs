@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use shared::lifecycle::Lifecycle;
 use tokio::time::Instant;
@@ -13,7 +12,8 @@ use super::Outbox;
 use super::store::{self, Message};
 use crate::db::{self, Db};
 use crate::metrics;
-use crate::retry::jittered;
+use crate::queue_service::QueueService;
+use crate::retry::{jittered, longer};
 use crate::rounds::{self, Mood};
 
 const BATCH: i64 = 500;
@@ -23,14 +23,6 @@ const CALL_LIMIT: Duration = Duration::from_secs(3);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const TIDY_EVERY: Duration = Duration::from_secs(15);
-
-/// The other service's ops listener.
-pub struct QueueService {
-    pub http: reqwest::Client,
-    /// `{QUEUE_OPS_URL}`
-    pub base: String,
-    pub secret: SecretString,
-}
 
 /// Starts the relay.
 pub fn run(lifecycle: &Lifecycle, outbox: &Outbox, service: QueueService) {
@@ -97,7 +89,9 @@ impl Relay {
 
     async fn tell(&mut self, queue: &str, batch: &[Message]) -> db::Result<()> {
         let ids: Vec<Uuid> = batch.iter().map(|message| message.id).collect();
-        let outcome = self.service.complete(queue, batch).await;
+        let jtis: Vec<&str> = batch.iter().map(|message| message.jti.as_str()).collect();
+        let path = format!("/internal/v1/queues/{queue}/completions");
+        let outcome = self.service.tell(&path, &json!({ "jtis": jtis }), CALL_LIMIT).await;
         let standing = self.queues.entry(queue.to_owned()).or_default();
         let mut lane = self.db.lane().await?;
         match outcome {
@@ -116,10 +110,9 @@ impl Relay {
             Err(error) => {
                 metrics::one(metrics::DELIVERY_FAILURES);
                 if standing.failures == 0 {
-                    let error = error.without_url();
                     tracing::warn!(queue, %error, "completions are not heard; trying on");
                 }
-                let pause = pause_after(standing.failures);
+                let pause = longer(FIRST_PAUSE, LONGEST_PAUSE, standing.failures);
                 standing.failures = standing.failures.saturating_add(1);
                 standing.rests_until = Some(now() + pause);
                 store::put_off(&mut lane, &ids, pause).await?;
@@ -129,39 +122,7 @@ impl Relay {
     }
 }
 
-/// Doubles from [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], with jitter.
-fn pause_after(failures: u32) -> Duration {
-    let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
-    jittered(pause.mul_f64(0.6), pause)
-}
-
 /// The monotonic clock: how long a queue rests on this replica.
 fn now() -> Instant {
     Instant::now()
-}
-
-impl QueueService {
-    async fn complete(&self, queue: &str, batch: &[Message]) -> reqwest::Result<()> {
-        let base = self.base.trim_end_matches('/');
-        let jtis: Vec<&str> = batch.iter().map(|message| message.jti.as_str()).collect();
-        let call = self
-            .http
-            .post(format!("{base}/internal/v1/queues/{queue}/completions"))
-            .bearer_auth(self.secret.expose_secret())
-            .json(&json!({ "jtis": jtis }))
-            .timeout(CALL_LIMIT);
-        call.send().await?.error_for_status().map(drop)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_stay_below_half_a_minute() {
-        assert!(pause_after(0) <= FIRST_PAUSE);
-        assert!(pause_after(3) > pause_after(0));
-        assert!((0..100).all(|failures| pause_after(failures) <= LONGEST_PAUSE));
-    }
 }

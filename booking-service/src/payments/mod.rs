@@ -33,6 +33,7 @@ use crate::idempotency::{self, Intent};
 use crate::metrics;
 use crate::outbox::Outbox;
 use crate::points::{self, Points};
+use crate::reports::Stock;
 use crate::retry::{self, MayConflict};
 use model::Payable;
 
@@ -91,32 +92,42 @@ pub struct GiveBack {
     pub intent: Option<Intent>,
 }
 
+/// What a payment has done.
+struct Sale {
+    paid: Paid,
+    schedule: Uuid,
+    /// Entry tokens that ended with it.
+    spent: Vec<Entry>,
+}
+
 /// The verbs of payments.
 pub struct Payments {
     pub db: Db,
     pub points: std::sync::Arc<Points>,
     pub outbox: Outbox,
+    pub stock: Stock,
     pub release_on: ReleaseOn,
 }
 
 impl Payments {
     /// Pays a hold.
     pub async fn pay(&self, wish: &Pay) -> Result<Paid, Refusal> {
-        let (paid, spent) = retry::retried(|| self.try_pay(wish)).await?;
+        let Sale { paid, schedule, spent } = retry::retried(|| self.try_pay(wish)).await?;
         self.outbox.committed(&spent);
+        self.stock.changed([schedule]);
         metrics::one(metrics::PAYMENTS);
         metrics::many(metrics::POINTS_PAID, paid.amount.cast_unsigned());
         Ok(paid)
     }
 
-    async fn try_pay(&self, wish: &Pay) -> Result<(Paid, Vec<Entry>), Refusal> {
+    async fn try_pay(&self, wish: &Pay) -> Result<Sale, Refusal> {
         let mut tx = self.db.begin().await?;
         let outcome = self.exchange(&mut tx, wish).await;
         tx.end(outcome).await
     }
 
     /// Points for seats.
-    async fn exchange(&self, tx: &mut Tx, wish: &Pay) -> Result<(Paid, Vec<Entry>), Refusal> {
+    async fn exchange(&self, tx: &mut Tx, wish: &Pay) -> Result<Sale, Refusal> {
         idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
         let payable = lock(tx, wish).await?;
         if store::sell(tx, self.db.offset_ms(), &payable).await? != payable.seats.len() {
@@ -128,7 +139,7 @@ impl Payments {
         let paid = paid.ok_or(Refusal::HoldExpired)?;
         let spent = self.spend(tx, &payable, wish.caller.entry()).await?;
         idempotency::remember(tx, &self.db, wish.intent.as_ref(), &paid).await?;
-        Ok((paid, spent))
+        Ok(Sale { paid, schedule: payable.schedule_id, spent })
     }
 
     /// Under `RELEASE_ON=payment` the hold's entry token ends, and the one that is shown for it,
@@ -159,19 +170,20 @@ impl Payments {
 
     /// Gives tickets back for what was paid, until the show starts.
     pub async fn refund(&self, wish: &GiveBack) -> Result<Refunded, Refusal> {
-        let refunded = retry::retried(|| self.try_refund(wish)).await?;
+        let (refunded, schedule) = retry::retried(|| self.try_refund(wish)).await?;
+        self.stock.changed([schedule]);
         metrics::one(metrics::REFUNDS);
         Ok(refunded)
     }
 
-    async fn try_refund(&self, wish: &GiveBack) -> Result<Refunded, Refusal> {
+    async fn try_refund(&self, wish: &GiveBack) -> Result<(Refunded, Uuid), Refusal> {
         let mut tx = self.db.begin().await?;
         let outcome = self.take_back(&mut tx, wish).await;
         tx.end(outcome).await
     }
 
-    /// Seats for points.
-    async fn take_back(&self, tx: &mut Tx, wish: &GiveBack) -> Result<Refunded, Refusal> {
+    /// Seats for points; beside the refund, the date they are of.
+    async fn take_back(&self, tx: &mut Tx, wish: &GiveBack) -> Result<(Refunded, Uuid), Refusal> {
         idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
         let refundable = store::lock_refundable(tx, &wish.user, wish.payment).await?;
         let refundable = refundable.ok_or(Refusal::PaymentNotFound)?;
@@ -190,7 +202,7 @@ impl Payments {
         let balance_after = self.points.pay_back(tx, &wish.user, wish.payment, amount).await?;
         let refunded = Refunded { refund_id, payment_id: wish.payment, amount, balance_after, refunded_at };
         idempotency::remember(tx, &self.db, wish.intent.as_ref(), &refunded).await?;
-        Ok(refunded)
+        Ok((refunded, refundable.schedule_id))
     }
 }
 

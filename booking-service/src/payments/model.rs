@@ -82,6 +82,7 @@ impl Payable {
 #[derive(Clone, Debug)]
 pub struct Refundable {
     pub reservation_id: Uuid,
+    pub schedule_id: Uuid,
     pub amount: i64,
     pub seat_count: i32,
     pub refunded: bool,

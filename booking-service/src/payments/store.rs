@@ -197,9 +197,9 @@ pub async fn receipt(conn: &mut Conn, user: &str, payment: Uuid) -> Result<Optio
 
 /// A user's own payment, its reservation locked until the transaction ends.
 pub async fn lock_refundable(conn: &mut Conn, user: &str, payment: Uuid) -> Result<Option<Refundable>> {
-    let row: Option<(Uuid, i64, i32, String)> = sqlx::query_as(
+    let row: Option<(Uuid, Uuid, i64, i32, String)> = sqlx::query_as(
         r"
-        select r.id, p.amount, p.seat_count, r.status
+        select r.id, r.schedule_id, p.amount, p.seat_count, r.status
         from payments p join reservations r on r.id = p.reservation_id
         where p.id = $1 and p.user_id = $2
         for update of r
@@ -209,8 +209,9 @@ pub async fn lock_refundable(conn: &mut Conn, user: &str, payment: Uuid) -> Resu
     .bind(user)
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|(reservation_id, amount, seat_count, status)| Refundable {
+    Ok(row.map(|(reservation_id, schedule_id, amount, seat_count, status)| Refundable {
         reservation_id,
+        schedule_id,
         amount,
         seat_count,
         refunded: status == Status::Refunded.word(),

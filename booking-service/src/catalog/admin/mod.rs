@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::model::{Concert, Invalid, Schedule, Times};
 use super::store as catalog;
 use crate::db::{self, Db};
+use crate::reports::Stock;
 pub use model::{ConcertBody, ConcertPatch, ScheduleBody, SchedulePatch};
 
 /// Why an operator is refused.
@@ -48,18 +49,29 @@ pub async fn change_concert(db: &Db, id: Uuid, patch: ConcertPatch) -> Result<Co
 }
 
 /// Makes a date, with its seats where they are given.
-pub async fn create_schedule(db: &Db, concert: Uuid, body: ScheduleBody) -> Result<Schedule, Refusal> {
+pub async fn create_schedule(
+    db: &Db,
+    stock: &Stock,
+    concert: Uuid,
+    body: ScheduleBody,
+) -> Result<Schedule, Refusal> {
     let (new, seats) = body.check()?;
     let id = new_id(db.clock());
     let mut tx = db.begin().await?;
     store::insert_schedule(&mut tx, db.offset_ms(), id, concert, &new).await?;
     store::insert_seats(&mut tx, id, &seats).await?;
     tx.commit().await?;
+    stock.changed([id]);
     schedule(db, id).await
 }
 
 /// Changes a date; seats only where it has none yet.
-pub async fn change_schedule(db: &Db, id: Uuid, patch: SchedulePatch) -> Result<Schedule, Refusal> {
+pub async fn change_schedule(
+    db: &Db,
+    stock: &Stock,
+    id: Uuid,
+    patch: SchedulePatch,
+) -> Result<Schedule, Refusal> {
     let mut tx = db.begin().await?;
     let old = store::lock_schedule(&mut tx, id).await?.ok_or(Refusal::ScheduleNotFound)?;
     let (new, seats) = patch.apply(old)?;
@@ -71,6 +83,7 @@ pub async fn change_schedule(db: &Db, id: Uuid, patch: SchedulePatch) -> Result<
         store::insert_seats(&mut tx, id, &seats).await?;
     }
     tx.commit().await?;
+    stock.changed([id]);
     schedule(db, id).await
 }
 
