@@ -39,12 +39,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use shared::clock::Clock;
 use shared::tokens::entry::{self, EntryClaims};
-use shared::tokens::keys::{SigningKey, SigningKeys};
+use shared::tokens::keys::{SigningKey, SigningKeys, jwk};
 use tokio::sync::{Mutex, Notify};
 
 use crate::config::RotationConfig;
 use crate::redis::{Redis, When};
-use model::{Registry, jwks, signer};
+use model::{Registry, signer};
 use store::Known;
 
 /// What the registry is told beyond the largest `exp`, in seconds.
@@ -152,6 +152,8 @@ impl EntryKeys {
         if tokio::time::timeout(PATIENCE, self.round()).await.is_err() {
             tracing::warn!("the registry of keys does not answer; the own keys are used");
         }
+        let in_use = self.in_use.load();
+        tracing::info!(kid = in_use.key.kid(), published = ?in_use.jwks.kids, "this key signs entry tokens");
     }
 
     /// Rounds until dropped.
@@ -248,12 +250,11 @@ impl Desk {
         let told = self.registry.get(key.kid()).map_or(0, |key| key.last_exp);
         let new = || Arc::new(Tally { told: told.into(), ..Tally::default() });
         let tally = self.tallies.entry(key.kid().to_owned()).or_insert_with(new).clone();
-        let others = self.registry.values().map(|key| key.x.as_str());
-        let json = jwks(own.iter().map(|key| key.x()).chain(others));
-        let mut kids: Vec<_> =
-            kids.into_iter().map(str::to_owned).chain(self.registry.keys().cloned()).collect();
-        kids.sort();
-        kids.dedup();
+        let heard = self.registry.iter().map(|(kid, key)| (kid.as_str(), key.x.as_str()));
+        let public: BTreeMap<_, _> = own.iter().map(|key| (key.kid(), key.x())).chain(heard).collect();
+        let jwks: Vec<_> = public.values().map(|x| jwk(x)).collect();
+        let json = serde_json::json!({ "keys": jwks }).to_string();
+        let kids = public.into_keys().map(str::to_owned).collect();
         let max_age = if self.now_ms == 0 { 0 } else { rotation.max_age_seconds() };
         Some(InUse { key, tally, jwks: Arc::new(KeySet { json, max_age, kids }) })
     }

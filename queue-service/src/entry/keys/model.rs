@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use shared::tokens::keys::{jwk, thumbprint};
+use shared::tokens::keys::thumbprint;
 
 /// A key that some replica publishes. Times are those of Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +38,6 @@ pub fn signer(own: &[&str], registry: &Registry, now_ms: i64, settle_ms: i64) ->
     let settled = |kid: &&str| first_ms(kid) <= now_ms - settle_ms;
     let oldest = || (0..own.len()).min_by_key(|&at| first_ms(own[at]));
     own.iter().rposition(settled).or_else(oldest)
-}
-
-/// All public halves by `kid`, as a JWK set.
-pub fn jwks<'a>(public: impl IntoIterator<Item = &'a str>) -> String {
-    let keys: BTreeMap<_, _> = public.into_iter().map(|x| (thumbprint(x), jwk(x))).collect();
-    serde_json::json!({ "keys": keys.into_values().collect::<Vec<_>>() }).to_string()
 }
 
 #[cfg(test)]
@@ -84,11 +78,5 @@ mod tests {
         for (kid, entry) in [("other", good.as_str()), (&kid, x), (&kid, ""), (&kid, "AAAA|1|2|3")] {
             assert_eq!(Published::parse(kid, entry), None, "{kid} {entry}");
         }
-    }
-
-    #[test]
-    fn a_key_is_published_once() {
-        let set: serde_json::Value = serde_json::from_str(&jwks(["AAAA", "AAAA", "BBBB"])).unwrap();
-        assert_eq!(set["keys"].as_array().unwrap().len(), 2);
     }
 }
