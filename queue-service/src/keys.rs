@@ -6,7 +6,7 @@
 //! | key | type | member or field → score or value | lives |
 //! |---|---|---|---|
 //! | `P queues` | set | ids of all queues | for ever |
-//! | `P entry_keys` | hash | kid → `x\|first ms\|held ms\|exp s`: `entry/keys/exchange.lua` | while a file or a token needs the key |
+//! | `P entry_keys` | hash | kid → `x\|first ms\|held ms\|exp s\|mac`: `entry/keys/exchange.lua` | while a file or a token needs the key |
 //! | `P{q:id}:settings` | hash | one field per setting, `stopped`, `json` (as the operator sees them), `seed` and `commitment` of a draw | for ever |
 //! | `P{q:id}:counters` | hash | `clock`, `place` (last handed out), totals, `line_since`, `closed_through`, `seen_floor`, `window_floor`, `pace_floor` | for ever |
 //! | `P{q:id}:waiting` | sorted set | user → place (drawn: see `prelude.lua`) | while in line |

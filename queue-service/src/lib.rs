@@ -71,7 +71,7 @@ pub async fn start(config: Config, clock: Clock, lifecycle: &Lifecycle) -> anyho
     let ops =
         serve::bind(&config.queue_ops_addr).await.map_err(|error| anyhow!("QUEUE_OPS_ADDR: {error}"))?;
     let addresses = Addresses { public: public.address(), ops: ops.address() };
-    app.entry_tokens.keys.introduce().await;
+    app.entry_tokens.keys.introduce(&app.queue_tokens).await;
     spawn_loops(&app, lifecycle);
     let public_routes =
         serve::public(public_routes.with_state(app.clone()), &config.serve, app.limits.clone());
@@ -119,7 +119,9 @@ fn spawn_loops(app: &App, lifecycle: &Lifecycle) {
         lifecycle.spawn_loop("identity keys", provider.clone().keep_fresh());
     }
     let keeper = app.clone();
-    lifecycle.spawn_loop("entry keys", async move { keeper.entry_tokens.keys.keep_fresh().await });
+    lifecycle.spawn_loop("entry keys", async move {
+        keeper.entry_tokens.keys.keep_fresh(&keeper.queue_tokens).await;
+    });
     let keeper = app.clone();
     lifecycle.spawn_loop("queue token keys", async move { keeper.queue_tokens.keep_fresh().await });
     let limits = app.limits.clone();

@@ -20,6 +20,9 @@
 //!   largest `exp`, the registry is told a minute more than that at each round, and at once when a
 //!   token reaches beyond what it was told;
 //! - nothing is signed with a key whose file is gone: [`Desk::in_use`] chooses among the files;
+//! - nobody who can only write to Redis gets a key published, and with it the word of any user: what
+//!   the registry says counts when it is vouched for by the secrets of the queue tokens
+//!   ([`QueueTokens::vouches`]), which every replica has and renews at each round;
 //! - what cannot be read, a file or Redis, changes nothing: signing and publishing go on from memory.
 //!
 //! A token's claims are the same whichever key signs them, so replicas that change keys some
@@ -43,6 +46,7 @@ use shared::tokens::keys::{SigningKey, SigningKeys, jwk};
 use tokio::sync::{Mutex, Notify};
 
 use crate::config::RotationConfig;
+use crate::line::token::QueueTokens;
 use crate::redis::{Redis, When};
 use model::{Registry, signer};
 use store::Known;
@@ -148,8 +152,8 @@ impl EntryKeys {
 
     /// The first round, before anybody is served: a key set that lacks retired keys must not be
     /// handed out. Without Redis it is, and the loop mends it.
-    pub async fn introduce(&self) {
-        if tokio::time::timeout(PATIENCE, self.round()).await.is_err() {
+    pub async fn introduce(&self, secrets: &QueueTokens) {
+        if tokio::time::timeout(PATIENCE, self.round(secrets)).await.is_err() {
             tracing::warn!("the registry of keys does not answer; the own keys are used");
         }
         let in_use = self.in_use.load();
@@ -157,10 +161,10 @@ impl EntryKeys {
     }
 
     /// Rounds until dropped.
-    pub async fn keep_fresh(&self) {
+    pub async fn keep_fresh(&self, secrets: &QueueTokens) {
         loop {
             let pause = tokio::time::sleep(self.rotation.reload());
-            if self.round().await {
+            if self.round(secrets).await {
                 tokio::select! {
                     () = pause => {}
                     () = self.outlived.notified() => {}
@@ -172,14 +176,14 @@ impl EntryKeys {
     }
 
     /// Reads the files, tells the registry, hears it, chooses. Answers whether Redis did.
-    async fn round(&self) -> bool {
+    async fn round(&self, secrets: &QueueTokens) -> bool {
         let mut desk = self.desk.lock().await;
         desk.read_files(&self.path).await;
-        let known = desk.known();
+        let known = desk.known(secrets);
         let when = When::now(&self.clock);
         let answer = store::exchange(&self.redis, &self.registry, when, self.rotation.keep(), &known).await;
         drop(known);
-        let error = answer.map(|(now_ms, registry)| desk.hear(now_ms, registry)).err();
+        let error = answer.map(|(now_ms, registry)| desk.hear(now_ms, registry, secrets)).err();
         match &error {
             Some(error) if !desk.alone => {
                 tracing::warn!(%error, "the registry of keys cannot be reached; the keys stay as they are");
@@ -208,7 +212,7 @@ impl Desk {
     }
 
     /// All that this replica has files of, has signed with or has heard of.
-    fn known(&self) -> Vec<Known<'_>> {
+    fn known(&self, secrets: &QueueTokens) -> Vec<Known<'_>> {
         let last_exp = |kid: &str| {
             let heard = self.registry.get(kid).map_or(0, |key| key.last_exp);
             let signed = self.tallies.get(kid).map_or(0, |tally| tally.signed.load(Ordering::Relaxed));
@@ -220,6 +224,7 @@ impl Desk {
             first_ms: self.registry.get(key.kid()).map(|key| key.first_ms),
             held_ms: None,
             last_exp: last_exp(key.kid()),
+            mac: secrets.vouch(&vouched(key.x())),
         });
         let others = self.registry.iter().filter(|(kid, _)| !self.own.iter().any(|key| key.kid() == **kid));
         let others = others.map(|(kid, key)| Known {
@@ -228,12 +233,14 @@ impl Desk {
             first_ms: Some(key.first_ms),
             held_ms: Some(key.held_ms),
             last_exp: last_exp(kid),
+            mac: secrets.vouch(&vouched(&key.x)),
         });
         own.chain(others).collect()
     }
 
-    fn hear(&mut self, now_ms: i64, registry: Registry) {
+    fn hear(&mut self, now_ms: i64, mut registry: Registry, secrets: &QueueTokens) {
         self.now_ms = now_ms;
+        registry.retain(|_, key| secrets.vouches(&vouched(&key.x), &key.mac));
         self.tallies.retain(|kid, _| registry.contains_key(kid));
         for (kid, tally) in &self.tallies {
             tally.told.store(registry.get(kid).map_or(0, |key| key.last_exp), Ordering::Relaxed);
@@ -258,6 +265,11 @@ impl Desk {
         let max_age = if self.now_ms == 0 { 0 } else { rotation.max_age_seconds() };
         Some(InUse { key, tally, jwks: Arc::new(KeySet { json, max_age, kids }) })
     }
+}
+
+/// What is vouched for: the public half of a key of entry tokens.
+fn vouched(x: &str) -> String {
+    format!("entry key {x}")
 }
 
 fn log_changes(before: &InUse, now: &InUse) {

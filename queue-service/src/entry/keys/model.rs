@@ -15,6 +15,8 @@ pub struct Published {
     pub held_ms: i64,
     /// Until when tokens that it has signed may live, s.
     pub last_exp: i64,
+    /// By which a replica knows that another one wrote this.
+    pub mac: String,
 }
 
 /// By `kid`.
@@ -26,7 +28,8 @@ impl Published {
         let mut parts = entry.split('|');
         let x = parts.next()?.to_owned();
         let mut number = || parts.next()?.parse().ok();
-        let published = Self { first_ms: number()?, held_ms: number()?, last_exp: number()?, x };
+        let (first_ms, held_ms, last_exp) = (number()?, number()?, number()?);
+        let published = Self { first_ms, held_ms, last_exp, mac: parts.next()?.to_owned(), x };
         (thumbprint(&published.x) == kid).then(|| (kid.to_owned(), published))
     }
 }
@@ -45,7 +48,13 @@ mod tests {
     use super::*;
 
     fn registry(first: &[(&str, i64)]) -> Registry {
-        let published = |first_ms| Published { x: String::new(), first_ms, held_ms: first_ms, last_exp: 0 };
+        let published = |first_ms| Published {
+            x: String::new(),
+            first_ms,
+            held_ms: first_ms,
+            last_exp: 0,
+            mac: String::new(),
+        };
         first.iter().map(|&(kid, first_ms)| (kid.to_owned(), published(first_ms))).collect()
     }
 
@@ -72,10 +81,13 @@ mod tests {
     fn an_entry_under_another_name_is_not_believed() {
         let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
         let kid = thumbprint(x);
-        let good = format!("{x}|1|2|3");
+        let good = format!("{x}|1|2|3|m");
         let (_, published) = Published::parse(&kid, &good).unwrap();
-        assert_eq!(published, Published { x: x.to_owned(), first_ms: 1, held_ms: 2, last_exp: 3 });
-        for (kid, entry) in [("other", good.as_str()), (&kid, x), (&kid, ""), (&kid, "AAAA|1|2|3")] {
+        assert_eq!(
+            published,
+            Published { x: x.to_owned(), first_ms: 1, held_ms: 2, last_exp: 3, mac: "m".into() }
+        );
+        for (kid, entry) in [("other", good.as_str()), (&kid, x), (&kid, ""), (&kid, "AAAA|1|2|3|m")] {
             assert_eq!(Published::parse(kid, entry), None, "{kid} {entry}");
         }
     }

@@ -16,6 +16,7 @@ pub struct Known<'a> {
     /// None = it has the file.
     pub held_ms: Option<i64>,
     pub last_exp: i64,
+    pub mac: String,
 }
 
 /// Tells the registry what this replica knows; answers the time of Redis and what all know.
@@ -32,7 +33,8 @@ pub async fn exchange(
     let mut args = vec![when.arg(), keep.as_millis().to_string()];
     for key in known {
         args.extend([key.kid.to_owned(), key.x.to_owned()]);
-        args.extend([or_empty(key.first_ms), or_empty(key.held_ms), key.last_exp.to_string()]);
+        args.extend([or_empty(key.first_ms), or_empty(key.held_ms)]);
+        args.extend([key.last_exp.to_string(), key.mac.clone()]);
     }
     let answer: Vec<String> = redis.run_plain(&EXCHANGE, &[registry], &args).await?;
     let (now, entries) = answer.split_first().ok_or_else(|| unreadable("no time"))?;

@@ -24,6 +24,7 @@ struct Place {
 struct Replica {
     folder: PathBuf,
     keys: EntryKeys,
+    secrets: QueueTokens,
 }
 
 impl Place {
@@ -47,9 +48,12 @@ impl Place {
         for (file, pem) in files {
             std::fs::write(folder.join(file), pem).unwrap();
         }
+        let secrets = self.folder.join("secrets");
+        std::fs::write(&secrets, STANDARD.encode([7; 32])).unwrap();
+        let secrets = QueueTokens::load(&secrets, ROTATION, self.clock.clone()).unwrap();
         let (redis, registry, clock) = (self.redis.clone(), self.registry.clone(), self.clock.clone());
         let keys = EntryKeys::load(&folder, ROTATION, redis, registry, clock).unwrap();
-        Replica { folder, keys }
+        Replica { folder, keys, secrets }
     }
 
     fn pass(&self, seconds: u64) {
@@ -86,6 +90,11 @@ impl Replica {
         std::fs::remove_file(self.folder.join(file)).unwrap();
     }
 
+    /// Whether Redis was there.
+    async fn round(&self) -> bool {
+        self.keys.round(&self.secrets).await
+    }
+
     fn published(&self) -> Vec<String> {
         self.keys.jwks().kids.clone()
     }
@@ -114,10 +123,10 @@ fn new_key() -> (String, String) {
 
 async fn rounds(replicas: [&Replica; 2]) {
     for replica in replicas {
-        assert!(replica.keys.round().await, "Redis is there");
+        assert!(replica.round().await, "Redis is there");
     }
     // What the second has told, the first hears now.
-    assert!(replicas[0].keys.round().await, "Redis is there");
+    assert!(replicas[0].round().await, "Redis is there");
 }
 
 fn sorted(kids: &[&str]) -> Vec<String> {
@@ -199,19 +208,19 @@ async fn a_token_beyond_what_the_registry_was_told_calls_for_a_round_and_others_
     let (_, pem) = new_key();
     let one = place.replica("one", &[("1.pem", &pem)]);
     let called = || one.keys.outlived.notified().now_or_never().is_some();
-    assert!(one.keys.round().await);
+    assert!(one.round().await);
     one.sign();
     assert!(called());
-    assert!(one.keys.round().await);
+    assert!(one.round().await);
     one.sign();
     assert!(!called());
     place.pass(61);
     one.sign();
     assert!(called());
     // A replica that starts anew knows it from the registry.
-    assert!(one.keys.round().await);
+    assert!(one.round().await);
     let again = place.replica("one", &[]);
-    assert!(again.keys.round().await);
+    assert!(again.round().await);
     again.sign();
     assert!(again.keys.outlived.notified().now_or_never().is_none());
     place.end().await;
@@ -222,14 +231,14 @@ async fn without_redis_the_files_are_followed_and_key_sets_are_not_to_be_kept() 
     let place = Place::at(NOWHERE);
     let ((old, old_pem), (new, new_pem)) = (new_key(), new_key());
     let one = place.replica("one", &[("1.pem", &old_pem)]);
-    one.keys.introduce().await;
+    one.keys.introduce(&one.secrets).await;
     assert_eq!((one.sign(), one.keys.jwks().max_age), (old.clone(), 0));
     one.add("2.pem", &new_pem);
     place.pass(1000);
-    assert!(!one.keys.round().await);
+    assert!(!one.round().await);
     assert_eq!((one.sign(), one.published()), (old.clone(), sorted(&[&old, &new])));
     one.remove("1.pem");
-    assert!(!one.keys.round().await);
+    assert!(!one.round().await);
     assert_eq!((one.sign(), one.published()), (new.clone(), sorted(&[&new])));
 }
 
@@ -238,18 +247,38 @@ async fn a_broken_file_takes_nothing_with_it_and_holds_nothing_up() {
     let place = Place::new();
     let ((old, old_pem), (new, new_pem)) = (new_key(), new_key());
     let one = place.replica("one", &[("1.pem", &old_pem), ("2.pem", &new_pem)]);
-    assert!(one.keys.round().await);
+    assert!(one.round().await);
     place.pass(63);
     one.add("2.pem", "half a ke");
     one.add("3.pem", "no key");
-    assert!(one.keys.round().await);
+    assert!(one.round().await);
     assert_eq!((one.sign(), one.published()), (new.clone(), sorted(&[&old, &new])));
     one.remove("2.pem");
-    assert!(one.keys.round().await);
+    assert!(one.round().await);
     assert_eq!(one.sign(), old, "removed while another is broken");
     one.remove("1.pem");
-    assert!(one.keys.round().await);
+    assert!(one.round().await);
     assert_eq!(one.sign(), old, "without any good file the last stays");
+    place.end().await;
+}
+
+#[tokio::test]
+async fn a_key_that_nobody_vouches_for_is_not_published() {
+    let place = Place::new();
+    let ((old, old_pem), (planted, planted_pem)) = (new_key(), new_key());
+    let one = place.replica("one", &[("1.pem", &old_pem)]);
+    let stranger = place.replica("stranger", &[("1.pem", &planted_pem)]);
+    let other = place.folder.join("other secrets");
+    std::fs::write(&other, STANDARD.encode([8; 32])).unwrap();
+    let stranger_secrets = QueueTokens::load(&other, ROTATION, place.clock.clone()).unwrap();
+    assert!(one.round().await);
+    assert!(stranger.keys.round(&stranger_secrets).await);
+    assert!(one.round().await);
+    assert_eq!(one.published(), sorted(&[&old]));
+    // It is the secret that made the difference.
+    assert!(stranger.round().await);
+    assert!(one.round().await);
+    assert_eq!(one.published(), sorted(&[&old, &planted]));
     place.end().await;
 }
 
@@ -269,11 +298,11 @@ async fn files_may_be_links_that_are_swapped() {
     symlink("..data/a.pem", folder.join("a.pem")).unwrap();
     symlink("..data/gone.pem", folder.join("gone.pem")).unwrap();
     let one = place.replica("mounted", &[]);
-    assert!(one.keys.round().await);
+    assert!(one.round().await);
     assert_eq!(one.sign(), old);
     symlink("..2", folder.join("..tmp")).unwrap();
     std::fs::rename(folder.join("..tmp"), folder.join("..data")).unwrap();
-    assert!(one.keys.round().await);
+    assert!(one.round().await);
     assert_eq!(one.sign(), new);
     assert!(one.keys.desk.lock().await.complaint.is_none(), "a link to nowhere is a file that is gone");
     place.end().await;
