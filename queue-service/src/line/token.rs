@@ -17,7 +17,6 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-
 use shared::clock::Clock;
 
 use crate::config::RotationConfig;

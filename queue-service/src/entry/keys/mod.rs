@@ -33,7 +33,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -48,7 +48,7 @@ use tokio::sync::{Mutex, Notify};
 use crate::config::RotationConfig;
 use crate::line::token::QueueTokens;
 use crate::redis::{Redis, When};
-use model::{Registry, signer};
+use model::{Published, Registry, signer};
 use store::Known;
 
 /// What the registry is told beyond the largest `exp`, in seconds.
@@ -102,6 +102,8 @@ struct Desk {
     now_ms: i64,
     tallies: BTreeMap<String, Arc<Tally>>,
     complaint: Option<String>,
+    /// In the registry, and not by a replica that has our secrets.
+    strange: BTreeSet<String>,
     alone: bool,
 }
 
@@ -120,6 +122,7 @@ impl EntryKeys {
             now_ms: 0,
             tallies: BTreeMap::new(),
             complaint: None,
+            strange: BTreeSet::new(),
             alone: false,
         };
         let in_use = desk.in_use(rotation).ok_or_else(|| format!("{} holds no key", path.display()))?;
@@ -184,11 +187,8 @@ impl EntryKeys {
         let answer = store::exchange(&self.redis, &self.registry, when, self.rotation.keep(), &known).await;
         drop(known);
         let error = answer.map(|(now_ms, registry)| desk.hear(now_ms, registry, secrets)).err();
-        match &error {
-            Some(error) if !desk.alone => {
-                tracing::warn!(%error, "the registry of keys cannot be reached; the keys stay as they are");
-            }
-            _ => {}
+        if let Some(error) = error.as_ref().filter(|_| !desk.alone) {
+            tracing::warn!(%error, "the registry of keys cannot be reached; the keys stay as they are");
         }
         desk.alone = error.is_some();
         if let Some(next) = desk.in_use(self.rotation) {
@@ -240,7 +240,14 @@ impl Desk {
 
     fn hear(&mut self, now_ms: i64, mut registry: Registry, secrets: &QueueTokens) {
         self.now_ms = now_ms;
-        registry.retain(|_, key| secrets.vouches(&vouched(&key.x), &key.mac));
+        let is_strange = |key: &Published| !secrets.vouches(&vouched(&key.x), &key.mac);
+        let strange = registry.iter().filter(|(_, key)| is_strange(key)).map(|(kid, _)| kid.clone());
+        let strange: BTreeSet<_> = strange.collect();
+        registry.retain(|kid, _| !strange.contains(kid));
+        if !strange.is_subset(&self.strange) {
+            tracing::warn!(kids = ?strange, "keys in the registry that no replica vouches for; not published");
+        }
+        self.strange = strange;
         self.tallies.retain(|kid, _| registry.contains_key(kid));
         for (kid, tally) in &self.tallies {
             tally.told.store(registry.get(kid).map_or(0, |key| key.last_exp), Ordering::Relaxed);
