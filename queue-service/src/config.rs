@@ -1,6 +1,7 @@
 //! Settings of the process, from flags, environment and `.env`, and the relations between them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use shared::lifecycle::LifecycleConfig;
 use shared::limits::LimitsConfig;
@@ -30,12 +31,16 @@ pub struct Config {
     /// Multiplexed connections to Redis.
     #[arg(long, env = "REDIS_LANES", default_value_t = 3)]
     pub redis_lanes: usize,
-    /// Directory or file of Ed25519 private keys (PKCS#8 PEM). The first by file name signs.
+    /// Directory or file of Ed25519 private keys (PKCS#8 PEM). The last by file name that has
+    /// been published long enough signs.
     #[arg(long, env = "ENTRY_SIGNING_KEYS")]
     pub entry_signing_keys: Option<PathBuf>,
-    /// File with one base64 secret of at least 32 bytes a line. The first signs.
+    /// File with one base64 secret of at least 32 bytes a line. The first that has been
+    /// known long enough signs.
     #[arg(long, env = "QUEUE_TOKEN_KEYS")]
     pub queue_token_keys: Option<PathBuf>,
+    #[command(flatten)]
+    pub rotation: RotationConfig,
     /// `iss` of the entry tokens.
     #[arg(long, env = "ENTRY_ISSUER", default_value = "queue-service")]
     pub entry_issuer: String,
@@ -54,6 +59,40 @@ pub struct Config {
     pub lifecycle: LifecycleConfig,
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
+}
+
+/// How keys change while the service runs.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct RotationConfig {
+    /// Seconds between two looks at the files of keys.
+    #[arg(long, env = "KEY_RELOAD_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=300))]
+    pub key_reload_seconds: u32,
+    /// Seconds that verifiers may go on with an old set of public keys: a new key signs that much
+    /// later than every replica has had it.
+    #[arg(long, env = "ENTRY_KEY_SETTLE_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub entry_key_settle_seconds: u32,
+}
+
+impl RotationConfig {
+    /// Between two rounds.
+    pub fn reload(self) -> Duration {
+        Duration::from_secs(self.key_reload_seconds.into())
+    }
+
+    /// From when a key is first known to when it may sign: within two rounds every replica knows it.
+    pub fn settle(self) -> Duration {
+        Duration::from_secs(self.entry_key_settle_seconds.into()) + 2 * self.reload()
+    }
+
+    /// For how long a key set may be cached, in seconds.
+    pub fn max_age_seconds(self) -> u64 {
+        self.entry_key_settle_seconds.min(60).into()
+    }
+
+    /// For how long a key is kept when no replica says any more that it has its file.
+    pub fn keep(self) -> Duration {
+        Duration::from_secs(60) + 3 * self.reload()
+    }
 }
 
 /// What the binary is asked to do; serving is what it does unasked.

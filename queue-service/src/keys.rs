@@ -6,6 +6,7 @@
 //! | key | type | member or field → score or value | lives |
 //! |---|---|---|---|
 //! | `P queues` | set | ids of all queues | for ever |
+//! | `P entry_keys` | hash | kid → `x\|first ms\|held ms\|exp s\|mac`: `entry/keys/exchange.lua` | while a file or a token needs the key |
 //! | `P{q:id}:settings` | hash | one field per setting, `stopped`, `version`, `json` (as the operator sees them), `seed` and `commitment` of a draw | for ever |
 //! | `P{q:id}:counters` | hash | `clock`, `epoch`, `revision`, `hold_until`, `recover_until`; totals; what pressure and stock said; per lane (`:l` behind the name, none for lane 0) `place` (last handed out), `drawn`, `floor`, `closed_through`, `lost_after`, `lost_through`, `turn` | for ever |
 //! | `P{q:id}:waiting`, `…:waiting:l` | sorted set, one a lane | user → number of the place (drawn: see `prelude/line.lua`) | while in line |
@@ -76,6 +77,11 @@ impl Keyspace {
     /// The set of all queues.
     pub fn queues(&self) -> String {
         format!("{}queues", self.prefix)
+    }
+
+    /// The registry of the keys that sign entry tokens.
+    pub fn entry_keys(&self) -> String {
+        format!("{}entry_keys", self.prefix)
     }
 
     /// The settings of a queue that may not exist: nothing is remembered of it.

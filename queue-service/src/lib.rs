@@ -44,6 +44,7 @@ use shared::{health, serve, telemetry, tokens};
 pub use config::{Command, Config};
 
 use crate::app::{App, Parts};
+use crate::entry::keys::EntryKeys;
 
 /// Where a started service listens.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +72,7 @@ pub async fn start(config: Config, clock: Clock, lifecycle: &Lifecycle) -> anyho
     let ops =
         serve::bind(&config.queue_ops_addr).await.map_err(|error| anyhow!("QUEUE_OPS_ADDR: {error}"))?;
     let addresses = Addresses { public: public.address(), ops: ops.address() };
+    app.entry_tokens.keys.introduce(&app.queue_tokens).await;
     spawn_loops(&app, lifecycle);
     let public_routes =
         serve::public(public_routes.with_state(app.clone()), &config.serve, app.limits.clone());
@@ -86,14 +88,16 @@ async fn build(config: &Config, clock: &Clock, lifecycle: &Lifecycle) -> anyhow:
     let http = reqwest::Client::builder().build().context("the HTTP client cannot be made")?;
     let redis = redis::Redis::new(&config.redis_url, config.redis_lanes).map_err(|error| anyhow!(error))?;
     let keyspace = keys::Keyspace::new(&config.redis_key_prefix);
-    let queues = queues::Queues::new(redis.clone(), keyspace, clock.clone());
+    let queues = queues::Queues::new(redis.clone(), keyspace.clone(), clock.clone());
     let rooms = rooms::Rooms::new(queues.clone(), redis.clone(), clock.clone(), lifecycle.clone());
     let path = config.entry_signing_keys.as_deref().context("ENTRY_SIGNING_KEYS is not set")?;
-    let entry_tokens = entry::EntryTokens::load(path, config.entry_issuer.clone(), clock.clone())
+    let registry = keyspace.entry_keys();
+    let entry_keys = EntryKeys::load(path, config.rotation, redis.clone(), registry, clock.clone())
         .map_err(|error| anyhow!("ENTRY_SIGNING_KEYS: {error}"))?;
+    let entry_tokens = entry::EntryTokens::new(entry_keys, config.entry_issuer.clone(), clock.clone());
     let path = config.queue_token_keys.as_deref().context("QUEUE_TOKEN_KEYS is not set")?;
-    let queue_tokens =
-        line::token::QueueTokens::load(path).map_err(|error| anyhow!("QUEUE_TOKEN_KEYS: {error}"))?;
+    let queue_tokens = line::token::QueueTokens::load(path, config.rotation, clock.clone())
+        .map_err(|error| anyhow!("QUEUE_TOKEN_KEYS: {error}"))?;
     let users = UserTokens::new(&config.users, http, clock.clone()).await.map_err(|error| anyhow!(error))?;
     let users = users.reading_lanes(&config.user_lane_claim);
     Ok(App::from(Parts {
@@ -116,6 +120,12 @@ fn spawn_loops(app: &App, lifecycle: &Lifecycle) {
     if let Some(provider) = app.users.provider() {
         lifecycle.spawn_loop("identity keys", provider.clone().keep_fresh());
     }
+    let keeper = app.clone();
+    lifecycle.spawn_loop("entry keys", async move {
+        keeper.entry_tokens.keys.keep_fresh(&keeper.queue_tokens).await;
+    });
+    let keeper = app.clone();
+    lifecycle.spawn_loop("queue token keys", async move { keeper.queue_tokens.keep_fresh().await });
     let limits = app.limits.clone();
     lifecycle.spawn_loop("rate limits", async move {
         loop {

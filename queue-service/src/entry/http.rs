@@ -14,7 +14,10 @@ use crate::caller::Service;
 
 /// `GET /.well-known/jwks.json`
 pub async fn jwks(State(app): State<App>) -> Response {
-    ([(header::CACHE_CONTROL, "public, max-age=60")], Json(app.entry_tokens.jwks())).into_response()
+    let jwks = app.entry_tokens.keys.jwks();
+    let cache = format!("public, max-age={}", jwks.max_age);
+    let headers = [(header::CONTENT_TYPE, "application/json".to_owned()), (header::CACHE_CONTROL, cache)];
+    (headers, jwks.json.clone()).into_response()
 }
 
 /// `GET /internal/v1/revocations`

@@ -2,33 +2,33 @@
 //!
 //! The claims of an admission are fixed in Redis when it is claimed, so every replica signs the
 //! same token again at every poll. Whoever must not use a token any more (left, removed, joined
-//! anew) is written into `revoked` in the same step; the booking service reads that feed.
+//! anew) is written into `revoked` in the same step; the booking service reads that feed. Which key
+//! signs, and which are published: [`keys`].
 
 pub mod http;
+pub mod keys;
 mod store;
 
-use std::path::Path;
-
 use shared::clock::Clock;
-use shared::tokens::entry::{AUDIENCE, EntryClaims, sign};
-use shared::tokens::keys::SigningKeys;
+use shared::tokens::entry::{AUDIENCE, EntryClaims};
 
 pub use store::{FeedCursor, Revocation, revocations};
 
+use self::keys::EntryKeys;
 use crate::line::model::Admission;
 use crate::queues::QueueId;
 
 /// Signs entry tokens.
 pub struct EntryTokens {
-    keys: SigningKeys,
+    pub keys: EntryKeys,
     issuer: String,
     clock: Clock,
 }
 
 impl EntryTokens {
-    /// Reads the keys.
-    pub fn load(path: &Path, issuer: String, clock: Clock) -> Result<Self, String> {
-        Ok(Self { keys: SigningKeys::load(path)?, issuer, clock })
+    /// Signs as `issuer`.
+    pub fn new(keys: EntryKeys, issuer: String, clock: Clock) -> Self {
+        Self { keys, issuer, clock }
     }
 
     /// The token of an admission.
@@ -43,12 +43,7 @@ impl EntryTokens {
             nbf: admission.iat,
             exp: admission.exp,
         };
-        sign(&claims, self.keys.current())
-    }
-
-    /// The public keys, as a JWK set.
-    pub fn jwks(&self) -> serde_json::Value {
-        self.keys.jwks()
+        self.keys.sign(&claims)
     }
 
     /// Whole seconds since 1970.

@@ -4,17 +4,27 @@
 //! name, 8 of the place (big endian), 1 of the length of the queue's id, the id, the user. The
 //! mac is HMAC-SHA256 over the payload, whole. The same place always makes the same token under
 //! the same key; a token says nothing about time, because what ends a place is known by Redis.
+//!
+//! The file of secrets is read again every few seconds. All of its lines verify, none else does. A
+//! line signs when this replica has known it for so long that the others have read it too
+//! ([`RotationConfig::settle`]); so a new first line takes over late, and one that stood further down
+//! before takes over at once. A file that cannot be read changes nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use shared::clock::Clock;
 
+use crate::config::RotationConfig;
 use crate::queues::QueueId;
 
 /// What every queue token begins with.
 pub const PREFIX: &str = "qt_";
+const VOUCHED: &str = "vouched: ";
 const MIN_SECRET: usize = 32;
 const HEAD: usize = 4 + 8 + 1;
 
@@ -26,30 +36,122 @@ pub struct PlaceToken {
     pub place: u64,
 }
 
-/// The secrets: the first signs, all verify.
+/// The secrets of the moment.
 pub struct QueueTokens {
-    keys: Vec<([u8; 4], hmac::Key)>,
+    path: PathBuf,
+    rotation: RotationConfig,
+    clock: Clock,
+    secrets: ArcSwap<Secrets>,
+}
+
+/// The lines of the file, in its order, and which of them signs.
+#[derive(Clone)]
+struct Secrets {
+    lines: Vec<Secret>,
+    signs: usize,
+}
+
+#[derive(Clone)]
+struct Secret {
+    name: [u8; 4],
+    key: hmac::Key,
+    /// Since when this replica has known it, ms.
+    since_ms: i64,
 }
 
 impl QueueTokens {
-    /// Reads a file with one base64 secret a line.
-    pub fn load(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Self::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+    /// Reads a file with one base64 secret a line. The first signs.
+    pub fn load(path: &Path, rotation: RotationConfig, clock: Clock) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
+        let secrets =
+            Secrets::parse(&text, i64::MIN).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self { path: path.to_owned(), rotation, clock, secrets: ArcSwap::from_pointee(secrets) })
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let keys = lines.map(key).collect::<Result<Vec<_>, _>>()?;
-        if keys.is_empty() {
-            return Err("holds no secret".to_owned());
+    /// Reads the file again and again until dropped.
+    pub async fn keep_fresh(&self) {
+        let mut complaint = None;
+        loop {
+            tokio::time::sleep(self.rotation.reload()).await;
+            let text = tokio::fs::read_to_string(&self.path).await.map_err(|error| error.to_string());
+            let error = text.and_then(|text| self.take(&text)).err();
+            if let Some(error) = error.as_ref().filter(|_| error != complaint) {
+                let path = self.path.display();
+                tracing::error!(%path, %error, "QUEUE_TOKEN_KEYS: the secrets stay as they are");
+            }
+            complaint = error;
         }
-        Ok(Self { keys })
+    }
+
+    /// From now on the secrets are those of `text`.
+    fn take(&self, text: &str) -> Result<(), String> {
+        let (now_ms, before) = (self.clock.now().timestamp_millis(), self.secrets.load());
+        let settle_ms = i64::try_from(self.rotation.settle().as_millis()).unwrap_or(i64::MAX);
+        let next = Secrets::parse(text, now_ms)?.following(&before, now_ms.saturating_sub(settle_ms));
+        let (was, is) = (before.names(), next.names());
+        if was != is || before.signs != next.signs {
+            tracing::info!(verify = ?is, signs = %is[next.signs], before = ?was, "other secrets of queue tokens");
+            self.secrets.store(Arc::new(next));
+        }
+        Ok(())
     }
 
     /// The token of a place.
     pub fn sign(&self, token: &PlaceToken) -> String {
-        let (name, key) = &self.keys[0];
+        self.secrets.load().sign(token)
+    }
+
+    /// What shows to every process with the same secrets that `text` comes from one of them. The mac of
+    /// a token begins with a name, this one with a word: neither can pass for the other.
+    pub fn vouch(&self, text: &str) -> String {
+        let secrets = self.secrets.load();
+        let mac = hmac::sign(&secrets.lines[secrets.signs].key, format!("{VOUCHED}{text}").as_bytes());
+        URL_SAFE_NO_PAD.encode(mac.as_ref())
+    }
+
+    /// Whether one of the secrets vouches for `text`.
+    pub fn vouches(&self, text: &str, mac: &str) -> bool {
+        let Ok(mac) = URL_SAFE_NO_PAD.decode(mac) else { return false };
+        let text = format!("{VOUCHED}{text}");
+        self.secrets.load().lines.iter().any(|line| hmac::verify(&line.key, text.as_bytes(), &mac).is_ok())
+    }
+
+    /// What the token says, when one of the secrets has signed it.
+    pub fn verify(&self, token: &str) -> Option<PlaceToken> {
+        self.secrets.load().verify(token)
+    }
+}
+
+impl Secrets {
+    /// Every line known since `since_ms`; the first signs.
+    fn parse(text: &str, since_ms: i64) -> Result<Self, String> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let lines = lines.map(|line| secret(line, since_ms)).collect::<Result<Vec<_>, _>>()?;
+        if lines.is_empty() {
+            return Err("holds no secret".to_owned());
+        }
+        Ok(Self { lines, signs: 0 })
+    }
+
+    /// After `before`: the first line signs that was known by `settled_ms`, without one the first.
+    fn following(mut self, before: &Self, settled_ms: i64) -> Self {
+        for line in &mut self.lines {
+            if let Some(known) = before.lines.iter().find(|known| known.name == line.name) {
+                line.since_ms = known.since_ms;
+            }
+        }
+        self.signs = self.lines.iter().position(|line| line.since_ms <= settled_ms).unwrap_or(0);
+        self
+    }
+
+    /// The names of the lines, for the log and to compare; a name gives nothing of a secret away.
+    fn names(&self) -> Vec<String> {
+        self.lines.iter().map(|line| format!("{:08x}", u32::from_be_bytes(line.name))).collect()
+    }
+
+    fn sign(&self, token: &PlaceToken) -> String {
+        let Secret { name, key, .. } = &self.lines[self.signs];
         let queue = token.queue.as_str().as_bytes();
         let mut payload = Vec::with_capacity(HEAD + queue.len() + token.user.len());
         payload.extend_from_slice(name);
@@ -62,13 +164,12 @@ impl QueueTokens {
         format!("{PREFIX}{}.{}", URL_SAFE_NO_PAD.encode(&payload), URL_SAFE_NO_PAD.encode(mac.as_ref()))
     }
 
-    /// What the token says, when one of the secrets has signed it.
-    pub fn verify(&self, token: &str) -> Option<PlaceToken> {
+    fn verify(&self, token: &str) -> Option<PlaceToken> {
         let (payload, mac) = token.strip_prefix(PREFIX)?.split_once('.')?;
         let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
         let mac = URL_SAFE_NO_PAD.decode(mac).ok()?;
-        let (_, key) = self.keys.iter().find(|(name, _)| payload.starts_with(name))?;
-        hmac::verify(key, &payload, &mac).ok()?;
+        let secret = self.lines.iter().find(|secret| payload.starts_with(&secret.name))?;
+        hmac::verify(&secret.key, &payload, &mac).ok()?;
         let (head, names) = payload.split_at_checked(HEAD)?;
         let place = u64::from_be_bytes(head[4..12].try_into().ok()?);
         let (queue, user) = names.split_at_checked(usize::from(head[12]))?;
@@ -80,8 +181,8 @@ impl QueueTokens {
     }
 }
 
-/// A key is named by the beginning of its own digest.
-fn key(line: &str) -> Result<([u8; 4], hmac::Key), String> {
+/// A secret is named by the beginning of its own digest.
+fn secret(line: &str, since_ms: i64) -> Result<Secret, String> {
     let secret = STANDARD.decode(line).map_err(|_| "a line is not base64".to_owned())?;
     if secret.len() < MIN_SECRET {
         return Err(format!("a secret has fewer than {MIN_SECRET} bytes"));
@@ -89,7 +190,7 @@ fn key(line: &str) -> Result<([u8; 4], hmac::Key), String> {
     let digest = digest::digest(&digest::SHA256, &secret);
     let mut name = [0; 4];
     name.copy_from_slice(&digest.as_ref()[..4]);
-    Ok((name, hmac::Key::new(hmac::HMAC_SHA256, &secret)))
+    Ok(Secret { name, key: hmac::Key::new(hmac::HMAC_SHA256, &secret), since_ms })
 }
 
 #[cfg(test)]
@@ -99,23 +200,64 @@ mod tests {
     const OLD: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
     const NEW: &str = "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY=";
 
+    fn parse(text: &str) -> Secrets {
+        Secrets::parse(text, i64::MIN).unwrap()
+    }
+
     fn place() -> PlaceToken {
         PlaceToken { queue: QueueId::parse("main").unwrap(), user: "앤".into(), place: 42 }
     }
 
     #[test]
     fn a_token_survives_the_rotation_of_its_key() {
-        let token = QueueTokens::parse(OLD).unwrap().sign(&place());
+        let token = parse(OLD).sign(&place());
         assert!(token.starts_with("qt_"));
-        let rotated = QueueTokens::parse(&format!("{NEW}\n{OLD}\n")).unwrap();
+        let rotated = parse(&format!("{NEW}\n{OLD}\n"));
         assert_eq!(rotated.verify(&token), Some(place()));
         assert_ne!(rotated.sign(&place()), token);
-        assert_eq!(QueueTokens::parse(NEW).unwrap().verify(&token), None);
+        assert_eq!(parse(NEW).verify(&token), None);
+    }
+
+    #[test]
+    fn a_new_first_line_verifies_at_once_and_signs_when_it_has_settled() {
+        let (of_old, of_new) = (parse(OLD).sign(&place()), parse(NEW).sign(&place()));
+        let both = || Secrets::parse(&format!("{NEW}\n{OLD}"), 1000).unwrap();
+        let secrets = both().following(&parse(OLD), 999);
+        assert_eq!(secrets.verify(&of_new), Some(place()));
+        assert_eq!(secrets.sign(&place()), of_old);
+        // Read again: known since before.
+        let secrets = Secrets { signs: 1, ..both() }.following(&secrets, 1000);
+        assert_eq!(secrets.sign(&place()), of_new);
+        assert_eq!(secrets.verify(&of_old), Some(place()));
+    }
+
+    #[test]
+    fn a_line_that_stood_further_down_signs_at_once_and_a_removed_one_never() {
+        let (of_old, of_new) = (parse(OLD).sign(&place()), parse(NEW).sign(&place()));
+        let below = parse(&format!("{OLD}\n{NEW}"));
+        let moved = Secrets::parse(&format!("{NEW}\n{OLD}"), 1000).unwrap().following(&below, 0);
+        assert_eq!(moved.sign(&place()), of_new);
+        let replaced = Secrets::parse(NEW, 1000).unwrap().following(&parse(OLD), 0);
+        assert_eq!(replaced.sign(&place()), of_new);
+        assert_eq!(replaced.verify(&of_old), None);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_changes_nothing() {
+        let rotation = RotationConfig { key_reload_seconds: 1, entry_key_settle_seconds: 0 };
+        let secrets = ArcSwap::from_pointee(parse(OLD));
+        let tokens = QueueTokens { path: PathBuf::new(), rotation, clock: Clock::system(), secrets };
+        let token = tokens.sign(&place());
+        for text in ["", "not base64!", &format!("{NEW}\nc2hvcnQ=")] {
+            assert!(tokens.take(text).is_err(), "{text}");
+            assert_eq!(tokens.sign(&place()), token);
+            assert_eq!(tokens.verify(&token), Some(place()));
+        }
     }
 
     #[test]
     fn no_byte_of_a_token_can_be_changed() {
-        let tokens = QueueTokens::parse(OLD).unwrap();
+        let tokens = parse(OLD);
         let token = tokens.sign(&place());
         for at in 3..token.len() {
             let mut bytes = token.clone().into_bytes();
@@ -131,7 +273,7 @@ mod tests {
     #[test]
     fn weak_secrets_are_refused() {
         for text in ["", "c2hvcnQ=", "not base64!"] {
-            assert!(QueueTokens::parse(text).is_err());
+            assert!(Secrets::parse(text, 0).is_err());
         }
     }
 }

@@ -25,11 +25,11 @@ impl Keys {
         let folder = std::env::temp_dir().join(format!("acceptance-{}", uuid::Uuid::new_v4()));
         let keys = Self { folder };
         std::fs::create_dir_all(keys.entry()).expect("a folder for keys can be made");
-        write(&keys.entry().join("1.pem"), &new_pem());
-        write(&keys.entry().join("2.pem"), &new_pem());
+        keys.add_entry_key("1");
+        keys.add_entry_key("2");
         write(&keys.identity(), &new_pem());
         write(&keys.identity_jwks(), &json!({ "keys": [keys.identity_key().jwk()] }).to_string());
-        write(&keys.queue_tokens(), &format!("{}\n{}\n", new_secret(), new_secret()));
+        keys.set_queue_secrets(&[&new_secret(), &new_secret()]);
         keys
     }
 
@@ -63,19 +63,49 @@ impl Keys {
         SigningKey::from_file(&self.identity()).expect("the identity key can be read")
     }
 
-    /// The key that signs entry tokens.
+    /// The key that signs entry tokens first.
     pub fn entry_key(&self) -> SigningKey {
-        self.numbered_entry_key(1)
+        self.named_entry_key("1")
     }
 
-    /// The key that is published, to sign tomorrow or signed yesterday.
+    /// The key that is published beside it, and signs when it has settled.
     pub fn other_entry_key(&self) -> SigningKey {
-        self.numbered_entry_key(2)
+        self.named_entry_key("2")
     }
 
-    fn numbered_entry_key(&self, number: u8) -> SigningKey {
-        let path = self.entry().join(format!("{number}.pem"));
-        SigningKey::from_file(&path).expect("an entry key can be read")
+    fn named_entry_key(&self, name: &str) -> SigningKey {
+        SigningKey::from_file(&self.entry_file(name)).expect("an entry key can be read")
+    }
+
+    /// Puts a new key beside the others; its `kid`.
+    pub fn add_entry_key(&self, name: &str) -> String {
+        write(&self.entry_file(name), &new_pem());
+        self.named_entry_key(name).kid().to_owned()
+    }
+
+    /// Puts something in the place of a key.
+    pub fn spoil_entry_key(&self, name: &str) {
+        write(&self.entry_file(name), "no key at all");
+    }
+
+    /// Removes a key.
+    pub fn remove_entry_key(&self, name: &str) {
+        std::fs::remove_file(self.entry_file(name)).expect("an entry key can be removed");
+    }
+
+    fn entry_file(&self, name: &str) -> PathBuf {
+        self.entry().join(format!("{name}.pem"))
+    }
+
+    /// The secrets of queue tokens, in base64.
+    pub fn queue_secrets(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.queue_tokens()).expect("the secrets can be read");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// From now on the secrets are these.
+    pub fn set_queue_secrets(&self, secrets: &[&str]) {
+        write(&self.queue_tokens(), &format!("{}\n", secrets.join("\n")));
     }
 
     /// A key that nobody has heard of.
@@ -103,11 +133,15 @@ fn new_pem() -> String {
     format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n")
 }
 
-fn new_secret() -> String {
+/// A secret for queue tokens, in base64.
+pub fn new_secret() -> String {
     let secret = aws_lc_rs::rand::generate::<[u8; 32]>(&SystemRandom::new()).expect("the system is random");
     STANDARD.encode(secret.expose())
 }
 
+/// At once: nobody sees half of it.
 fn write(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let draft = path.with_extension("draft");
+    let written = std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, path));
+    written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }

@@ -53,7 +53,7 @@ pub use books::{Books, SeatMap};
 pub use builder::Builder;
 pub use call::{Call, Seen, Side};
 pub use forge::{AUDIENCE, ISSUER, forged, signature_of_a_stranger};
-pub use keys::{ADMIN_TOKEN, Keys, SERVICE_TOKEN};
+pub use keys::{ADMIN_TOKEN, Keys, SERVICE_TOKEN, new_secret};
 pub use patience::{at_once, eventually, pause, within};
 pub use places::{Concert, Date, PRICE};
 pub use proxy::Proxy;

@@ -58,7 +58,7 @@ impl World {
         let (settings, paused) = (builder.queue_settings.clone(), builder.paused);
         let world = Self::with_services(builder, clock).await;
         for service in &world.services {
-            world.until_ready(service).await;
+            world.until(service, "readyz").await;
         }
         world.admin().put_queue("main", &settings.into()).await.ok(201);
         if paused {
@@ -200,7 +200,13 @@ impl World {
     /// Starts a killed program again and waits until it is ready.
     pub async fn start_again(&self, side: Side) {
         self.first(side).start_again();
-        self.until_ready(self.first(side)).await;
+        self.until(self.first(side), "readyz").await;
+    }
+
+    /// Starts a killed program again and waits until it is live: what it depends on may be away.
+    pub async fn start_again_unready(&self, side: Side) {
+        self.first(side).start_again();
+        self.until(self.first(side), "livez").await;
     }
 
     /// SIGTERM to the first replica; its exit code.
@@ -234,9 +240,9 @@ impl World {
         self.services.iter().find(|service| service.kind() == kind).expect("every world has both")
     }
 
-    async fn until_ready(&self, service: &Service) {
-        let url = format!("http://{}/readyz", service.ops());
-        let what = format!("{} is ready", service.kind().program());
+    async fn until(&self, service: &Service, probe: &str) {
+        let url = format!("http://{}/{probe}", service.ops());
+        let what = format!("/{probe} of {} says yes", service.kind().program());
         within(START_LIMIT, &what, async || match self.http.get(&url).send().await {
             Ok(answer) if answer.status() == 200 => Ok(()),
             Ok(answer) => Err(answer.text().await.unwrap_or_default()),

@@ -1,6 +1,12 @@
 //! Ed25519 private keys from PKCS#8 PEM files, and their public half as JWKs.
+//!
+//! The files may change while the process runs ([`SigningKeys::read_again`]): links are followed
+//! anew each time, a file that is gone takes its key with it, and a file that cannot be read takes
+//! nothing with it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
@@ -46,9 +52,14 @@ impl SigningKey {
         &self.kid
     }
 
-    /// The public half.
+    /// The public half, base64url.
+    pub fn x(&self) -> &str {
+        &self.x
+    }
+
+    /// The public half, as a JWK.
     pub fn jwk(&self) -> Value {
-        json!({ "kty": "OKP", "crv": "Ed25519", "x": self.x, "kid": self.kid, "alg": "EdDSA", "use": "sig" })
+        jwk(&self.x)
     }
 
     /// Signs `claims` as a JWT of the type `typ`.
@@ -60,47 +71,79 @@ impl SigningKey {
     }
 }
 
-fn thumbprint(x: &str) -> String {
+/// The JWK of a public half.
+pub fn jwk(x: &str) -> Value {
+    json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": thumbprint(x), "alg": "EdDSA", "use": "sig" })
+}
+
+/// The RFC 7638 thumbprint of a public half.
+pub fn thumbprint(x: &str) -> String {
     let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, canonical.as_bytes());
     URL_SAFE_NO_PAD.encode(digest.as_ref())
 }
 
-/// Several keys: the first in the order of file names signs, all are published.
-#[derive(Debug)]
+/// Several keys, each from a file of its own, in the order of file names.
+#[derive(Clone, Debug, Default)]
 pub struct SigningKeys {
-    keys: Vec<SigningKey>,
+    files: Vec<(PathBuf, Arc<SigningKey>)>,
 }
 
 impl SigningKeys {
     /// Reads one PEM file, or every `*.pem` of a directory.
     pub fn load(path: &Path) -> Result<Self, String> {
-        let files = if path.is_dir() { pem_files(path)? } else { vec![path.to_owned()] };
-        let keys = files.iter().map(|file| SigningKey::from_file(file)).collect::<Result<Vec<_>, _>>()?;
-        if keys.is_empty() {
-            return Err(format!("{} holds no *.pem file", path.display()));
+        match Self::default().read_again(path) {
+            (keys, None) => Ok(keys),
+            (_, Some(complaint)) => Err(complaint),
         }
-        Ok(Self { keys })
     }
 
-    /// The key that signs.
-    pub fn current(&self) -> &SigningKey {
-        &self.keys[0]
+    /// What is there now, and the first thing that is wrong with it. The key of a file that was
+    /// good before and is broken now stays; so do all when nothing is left to sign with.
+    pub fn read_again(&self, path: &Path) -> (Self, Option<String>) {
+        let listed = match listed(path) {
+            Ok(listed) => listed,
+            Err(complaint) => return (self.clone(), Some(complaint)),
+        };
+        let (mut files, mut complaint) = (Vec::new(), None);
+        for file in listed {
+            let key = match std::fs::read_to_string(&file) {
+                // Removed since it was listed, or a link to nowhere.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => Err(format!("{}: {error}", file.display())),
+                Ok(pem) => SigningKey::from_pem(&pem).map_err(|error| format!("{} {error}", file.display())),
+            };
+            match key {
+                Ok(key) => files.push((file, Arc::new(key))),
+                Err(error) => {
+                    complaint.get_or_insert(error);
+                    files.extend(self.files.iter().find(|(known, _)| *known == file).cloned());
+                }
+            }
+        }
+        if files.is_empty() {
+            let nothing = || format!("{} holds no *.pem file", path.display());
+            return (self.clone(), Some(complaint.unwrap_or_else(nothing)));
+        }
+        (Self { files }, complaint)
     }
 
-    /// The public halves, as a JWK set.
-    pub fn jwks(&self) -> Value {
-        json!({ "keys": self.keys.iter().map(SigningKey::jwk).collect::<Vec<_>>() })
+    /// The keys, in the order of file names.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<SigningKey>> {
+        self.files.iter().map(|(_, key)| key)
     }
 }
 
-fn pem_files(directory: &Path) -> Result<Vec<PathBuf>, String> {
-    let failed = |error| format!("{}: {error}", directory.display());
+fn listed(path: &Path) -> Result<Vec<PathBuf>, String> {
+    let failed = |error| format!("{}: {error}", path.display());
+    if !std::fs::metadata(path).map_err(failed)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "pem") {
-            files.push(path);
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        if file.extension().is_some_and(|extension| extension == "pem") {
+            files.push(file);
         }
     }
     files.sort();

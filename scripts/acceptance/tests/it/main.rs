@@ -33,6 +33,8 @@ mod races;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]
+mod rotation;
+#[cfg(test)]
 mod s0;
 #[cfg(test)]
 mod s1;
