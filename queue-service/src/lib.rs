@@ -58,10 +58,13 @@ pub async fn start(config: Config, clock: Clock, lifecycle: &Lifecycle) -> anyho
     telemetry::install_metrics().map_err(|error| anyhow!(error))?;
     let app = build(&config, &clock, lifecycle).await?;
     let readiness = Readiness::new(lifecycle.soft().clone()).with("redis", {
-        let queues = app.queues.clone();
+        let (queues, redis) = (app.queues.clone(), app.redis.clone());
         move || {
-            let queues = queues.clone();
-            async move { queues.reachable().await.map_err(|error| error.to_string()) }
+            let (queues, redis) = (queues.clone(), redis.clone());
+            async move {
+                queues.reachable().await.map_err(|error| error.to_string())?;
+                redis.serves().await.map_err(|error| error.to_string())
+            }
         }
     });
     let (public_routes, ops_routes, _) = routes::all();
