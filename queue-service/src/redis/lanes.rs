@@ -20,11 +20,9 @@ use std::time::Duration;
 
 use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, Object, RecycleResult};
-use futures_util::FutureExt as _;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::SingleNodeRoutingInfo;
 use redis::sentinel::{SentinelClient, SentinelServerType};
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use tokio::sync::Mutex;
@@ -135,13 +133,7 @@ impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
             Self::Single(connection) => connection.req_packed_command(command),
-            Self::Cluster(connection) => async move {
-                match connection.req_packed_command(command).await {
-                    Err(error) if error.code() == Some("ASK") => asking(connection, command, error).await,
-                    other => other,
-                }
-            }
-            .boxed(),
+            Self::Cluster(connection) => connection.req_packed_command(command),
         }
     }
 
@@ -163,21 +155,6 @@ impl ConnectionLike for Connection {
             Self::Cluster(connection) => connection.get_db(),
         }
     }
-}
-
-/// Puts a command to the node that the keys of its slot have moved to, while the slot has not.
-async fn asking(
-    connection: &mut ClusterConnection,
-    command: &Cmd,
-    redirect: RedisError,
-) -> RedisResult<Value> {
-    let node = redirect.redirect_node().and_then(|(node, _)| node.rsplit_once(':'));
-    let node = node.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
-    let Some((host, port)) = node else { return Err(redirect) };
-    let mut both = redis::pipe();
-    both.cmd("ASKING").add_command(command.clone());
-    let node = SingleNodeRoutingInfo::ByAddress { host, port };
-    connection.route_pipeline(both, 0, 2, node).await?.pop().ok_or(redirect)
 }
 
 /// The lanes of one process.

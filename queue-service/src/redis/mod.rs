@@ -10,7 +10,7 @@
 //! | the connection broke | yes | what may be done twice |
 //! | no answer in time | yes | no |
 //! | not here, not now (`READONLY`, `LOADING`, …): nothing was done | yes; not a cluster's, which follows by itself | yes |
-//! | elsewhere (`MOVED`): nothing was done, and the client has heard | no | yes |
+//! | elsewhere (`MOVED`, `ASK`): nothing was done, and the client has heard | no | yes |
 //! | anything else | no | no |
 //!
 //! Once more is all: who asked is told `unavailable` and asks again. Nobody knows whether a command
@@ -134,8 +134,11 @@ impl Redis {
             }
             pipeline
         };
-        if commands.is_empty() || !self.lanes.are_of_a_cluster() {
-            return if commands.is_empty() { Ok(Vec::new()) } else { self.query(&pipe(commands)).await };
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        if !self.lanes.are_of_a_cluster() {
+            return self.query(&pipe(commands)).await;
         }
         let one = async |command: &Cmd| {
             let (answer,): (T,) = self.query(&pipe(std::slice::from_ref(command))).await?;

@@ -104,6 +104,30 @@ impl RedisCluster {
         (0..MASTERS).rfind(|number| number * SLOTS / MASTERS <= slot).unwrap_or_default()
     }
 
+    /// Moves the slot of a queue to another master as an operator does; `meanwhile` when its keys have gone
+    /// over and the slot has not.
+    pub async fn move_queue(&self, queue: &str, to: usize, meanwhile: impl AsyncFnOnce()) {
+        let slot: usize = self.nodes[0].say(&["CLUSTER", "KEYSLOT", &format!("{{q:{queue}}}")]).await;
+        let (slot, from, to) = (slot.to_string(), &self.nodes[self.master_of(queue).await], &self.nodes[to]);
+        let (from_id, to_id) = (from.say(&["CLUSTER", "MYID"]).await, to.say(&["CLUSTER", "MYID"]).await);
+        let (from_id, to_id): (String, String) = (from_id, to_id);
+        to.say::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]).await;
+        from.say::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).await;
+        let port = to.port().to_string();
+        within(LIMIT, "all keys have moved", async || {
+            let keys: Vec<String> = from.say(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).await;
+            for key in &keys {
+                from.say::<()>(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]).await;
+            }
+            if keys.is_empty() { Ok(()) } else { Err(format!("{keys:?}")) }
+        })
+        .await;
+        meanwhile().await;
+        for node in [to, from].into_iter().chain(&self.nodes[..MASTERS]) {
+            node.say::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).await;
+        }
+    }
+
     /// One of the six: 0 to 2 the masters, 3 to 5 their replicas.
     pub fn node(&self, number: usize) -> &RedisServer {
         &self.nodes[number]

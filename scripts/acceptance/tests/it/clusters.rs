@@ -107,7 +107,7 @@ impl<'w> Crowd<'w> {
         }
         let newcomer = self.world.user(&format!("{}-new", self.queue)).at(&self.queue);
         let joined = self.soon("joins are answered", async || answered(newcomer.join().await)).await;
-        assert!(joined.int("position") >= 4, "{joined:?}");
+        assert_eq!(joined["position"], 4, "{joined:?}");
         let jti = [self.people[2].claims().jti];
         self.soon("a completion is taken", async || {
             answered(self.world.admin().complete(&self.queue, &jti).await)
@@ -159,6 +159,23 @@ fn queues_of_all_shards_go_on_after_a_master_of_a_cluster_has_died() {
         }
         cluster.replica_of(dying).kill();
         readiness(world, 503).await;
+    });
+}
+
+/// A script needs all keys of its queue in one place, so on their way the queue is unavailable, no more.
+#[test]
+fn a_queue_is_moved_to_another_master_of_a_cluster() {
+    run(RedisCluster::start(), RedisCluster::url, async |world, cluster| {
+        let crowd = Crowd::gather(world, "hall").await;
+        crowd.live().await;
+        let to = (cluster.master_of("hall").await + 1) % 3;
+        cluster
+            .move_queue("hall", to, async || {
+                world.user("stranger").at("hall").join().await.refused(503, "unavailable");
+                crowd.people[4].poll().await.refused(503, "unavailable");
+            })
+            .await;
+        crowd.go_on().await;
     });
 }
 
