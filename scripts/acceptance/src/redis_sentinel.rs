@@ -92,6 +92,11 @@ impl RedisSentinel {
         self.servers[0].kill();
     }
 
+    /// Stalls the first master.
+    pub async fn stall_master(&self) {
+        self.servers[0].stall().await;
+    }
+
     /// Lets the sentinels put another in the master's place while it lives; it becomes a replica.
     pub async fn demote_master(&self) {
         within(LIMIT, "a sentinel begins a failover", async || {

@@ -84,6 +84,13 @@ impl RedisServer {
         }
     }
 
+    /// Stops it in the middle of whatever it does: it neither answers nor hangs up.
+    pub async fn stall(&self) {
+        let id = self.info("server", "process_id").await;
+        let stopped = Command::new("kill").args(["-STOP", &id]).status();
+        assert!(stopped.is_ok_and(|status| status.success()), "kill -STOP {id} failed");
+    }
+
     /// `127.0.0.1:port`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)

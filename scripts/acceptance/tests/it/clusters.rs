@@ -195,3 +195,48 @@ fn the_line_goes_on_after_the_master_of_sentinels_has_died() {
         readiness(world, 200).await;
     });
 }
+
+/// As when its machine or its network is gone: nothing is refused, there is only silence
+#[test]
+fn queues_go_on_after_a_master_of_a_cluster_has_fallen_silent() {
+    run(RedisCluster::start(), RedisCluster::url, async |world, cluster| {
+        let mut crowds = Vec::new();
+        for queue in cluster.names("hall", 1).await {
+            crowds.push(Crowd::gather(world, &queue).await);
+        }
+        for crowd in &crowds {
+            crowd.live().await;
+        }
+        let dying = cluster.master_of(&crowds[0].queue).await;
+        cluster.replica_of(dying).catch_up_with(cluster.node(dying)).await;
+        cluster.node(dying).stall().await;
+        for crowd in &crowds {
+            crowd.go_on().await;
+        }
+    });
+}
+
+/// The sentinels put another in its place while it lives and takes commands
+#[test]
+fn the_line_goes_on_after_the_master_of_sentinels_was_demoted() {
+    run(RedisSentinel::start(), RedisSentinel::url, async |world, servers| {
+        let crowd = Crowd::gather(world, "east").await;
+        crowd.live().await;
+        servers.until_replicated().await;
+        servers.demote_master().await;
+        crowd.go_on().await;
+        readiness(world, 200).await;
+    });
+}
+
+#[test]
+fn the_line_goes_on_after_the_master_of_sentinels_has_fallen_silent() {
+    run(RedisSentinel::start(), RedisSentinel::url, async |world, servers| {
+        let crowd = Crowd::gather(world, "east").await;
+        crowd.live().await;
+        servers.until_replicated().await;
+        servers.stall_master().await;
+        crowd.go_on().await;
+        readiness(world, 200).await;
+    });
+}
