@@ -102,11 +102,13 @@ async fn a_server_that_became_a_replica_is_let_go_and_nothing_is_done_twice() {
     assert_eq!(count(&redis).await.unwrap(), 2);
 }
 
-/// Answers everything but scripts; hangs up on those, and counts them.
+/// Answers everything but scripts; hangs up on those, and counts them. Asked for slots, it has all.
 async fn rude(listener: TcpListener, scripts: Arc<AtomicUsize>) {
+    let port = listener.local_addr().unwrap().port();
+    let slots = format!("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:{port}\r\n");
     let mut talks = JoinSet::new();
     while let Ok((mut stream, _)) = listener.accept().await {
-        let scripts = scripts.clone();
+        let (scripts, slots) = (scripts.clone(), slots.clone());
         talks.spawn(async move {
             let mut buffer = vec![0; 4096];
             while let Ok(length @ 1..) = stream.read(&mut buffer).await {
@@ -115,8 +117,10 @@ async fn rude(listener: TcpListener, scripts: Arc<AtomicUsize>) {
                     scripts.fetch_add(1, Ordering::Relaxed);
                     return;
                 }
-                let commands = text.lines().filter(|line| line.starts_with('*')).count();
-                stream.write_all("+OK\r\n".repeat(commands).as_bytes()).await.unwrap();
+                for command in text.split('*').skip(1) {
+                    let answer = if command.contains("SLOTS") { &slots } else { "+OK\r\n" };
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
             }
         });
     }
@@ -124,16 +128,19 @@ async fn rude(listener: TcpListener, scripts: Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn only_what_may_run_twice_is_put_again_when_the_connection_breaks() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let redis = Redis::new(&format!("redis://{}/", listener.local_addr().unwrap()), 1).unwrap();
-    let scripts = Arc::new(AtomicUsize::new(0));
-    let mut server = JoinSet::new();
-    server.spawn(rude(listener, scripts.clone()));
-    let once = Script { repeatable: false, ..counting() };
-    for (script, expected) in [(once, 1), (counting(), 2)] {
-        scripts.store(0, Ordering::Relaxed);
-        assert!(redis.run_plain::<i64>(&script, &["count"], &[]).await.is_err());
-        assert_eq!(scripts.load(Ordering::Relaxed), expected);
+    for scheme in ["redis", "redis+cluster"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("{scheme}://{}/", listener.local_addr().unwrap());
+        let redis = Redis::new(&url, 1).unwrap();
+        let scripts = Arc::new(AtomicUsize::new(0));
+        let mut server = JoinSet::new();
+        server.spawn(rude(listener, scripts.clone()));
+        let once = Script { repeatable: false, ..counting() };
+        for (script, expected) in [(once, 1), (counting(), 2)] {
+            scripts.store(0, Ordering::Relaxed);
+            assert!(redis.run_plain::<i64>(&script, &["count"], &[]).await.is_err());
+            assert_eq!(scripts.load(Ordering::Relaxed), expected, "{scheme}");
+        }
+        assert_eq!(redis.run_id().await.unwrap(), None);
     }
-    assert_eq!(redis.run_id().await.unwrap(), None);
 }

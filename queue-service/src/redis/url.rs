@@ -9,7 +9,7 @@
 //!
 //! `rediss` in place of `redis` is TLS. `user:password` is for the servers; sentinels that want one too
 //! are given `?sentinel_username=…&sentinel_password=…`. Each host of a list is read as a `redis://`
-//! URL of its own, so ports, IPv6, percent signs and `#insecure` mean the same in every form.
+//! URL of its own, so ports, IPv6 and percent signs mean the same in every form.
 //!
 //! No message repeats any part of a URL: it may hold a password.
 
