@@ -25,7 +25,7 @@ impl RedisCluster {
             RedisServer::start(&[
                 ("cluster-enabled", "yes"),
                 ("cluster-port", &bus),
-                ("cluster-node-timeout", "1500"),
+                ("cluster-node-timeout", "2000"),
                 ("cluster-replica-validity-factor", "0"),
                 ("cluster-require-full-coverage", "no"),
                 ("repl-diskless-sync-delay", "0"),
