@@ -33,7 +33,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Of one node of a cluster. A new lane connects to all nodes twice over, and a node that lies dead
 /// must not keep it from those that live.
-const NODE_CONNECT_LIMIT: Duration = Duration::from_millis(750);
+const NODE_CONNECT_LIMIT: Duration = Duration::from_millis(500);
 
 /// How a new connection comes about.
 pub struct Way {

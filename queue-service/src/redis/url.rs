@@ -65,8 +65,8 @@ fn hosts(scheme: &str, rest: &str) -> Result<Vec<Url>, String> {
 }
 
 fn cluster(nodes: &[Url]) -> Result<Form, String> {
-    if nodes.iter().any(|node| !matches!(node.path(), "" | "/")) {
-        return Err("a cluster has no database to choose".into());
+    if nodes.iter().any(|node| !matches!(node.path(), "" | "/" | "/0")) {
+        return Err("a cluster has no database but 0".into());
     }
     Ok(Form::Cluster(nodes.iter().map(|node| info(node.as_str())).collect::<Result<_, _>>()?))
 }
@@ -168,7 +168,7 @@ mod tests {
             assert_eq!(node.redis_settings().password(), Some("p@ss"));
             assert!(node.tcp_settings().nodelay());
         }
-        let tls = cluster("rediss+cluster://a,b:2");
+        let tls = cluster("rediss+cluster://a,b:2/0");
         assert!(tls.iter().all(|node| matches!(node.addr(), ConnectionAddr::TcpTls { insecure: false, .. })));
     }
 
