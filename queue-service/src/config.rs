@@ -22,12 +22,17 @@ pub struct Config {
     /// Ops listener, host:port; must not be reachable from outside.
     #[arg(long, env = "QUEUE_OPS_ADDR", default_value = "0.0.0.0:9080")]
     pub queue_ops_addr: String,
-    /// Where Redis is.
+    /// Where Redis is: redis://host:port/, redis+cluster://host:port,host:port,…/ or
+    /// redis+sentinel://host:port,host:port,…/master-name; rediss… for TLS.
     #[arg(long, env = "REDIS_URL", default_value = "redis://127.0.0.1:6379/", hide_env_values = true)]
     pub redis_url: String,
-    /// Put in front of every key in Redis.
+    /// Put in front of every key in Redis; without { and }.
     #[arg(long, env = "REDIS_KEY_PREFIX", default_value = "")]
     pub redis_key_prefix: String,
+    /// After every restart or failover of Redis let nobody in until each entry token that may exist has ended,
+    /// also when no replica remembers anything that Redis has forgotten.
+    #[arg(long, env = "HOLD_AFTER_REDIS_RESTART", default_value_t = false, action = clap::ArgAction::Set)]
+    pub hold_after_redis_restart: bool,
     /// Multiplexed connections to Redis.
     #[arg(long, env = "REDIS_LANES", default_value_t = 3)]
     pub redis_lanes: usize,
@@ -115,6 +120,9 @@ impl Config {
             return Err(
                 "QUEUE_ADDR and QUEUE_OPS_ADDR must differ: the ops listener must not be public".into()
             );
+        }
+        if self.redis_key_prefix.contains(['{', '}']) {
+            return Err("REDIS_KEY_PREFIX must not contain { or }: they choose the slot in a cluster".into());
         }
         self.secrets.check(self.users.dev_identity_key.is_some())
     }

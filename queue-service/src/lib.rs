@@ -60,10 +60,13 @@ pub async fn start(config: Config, clock: Clock, lifecycle: &Lifecycle) -> anyho
     telemetry::install_metrics().map_err(|error| anyhow!(error))?;
     let app = build(&config, &clock, lifecycle).await?;
     let readiness = Readiness::new(lifecycle.soft().clone()).with("redis", {
-        let queues = app.queues.clone();
+        let (queues, redis) = (app.queues.clone(), app.redis.clone());
         move || {
-            let queues = queues.clone();
-            async move { queues.reachable().await.map_err(|error| error.to_string()) }
+            let (queues, redis) = (queues.clone(), redis.clone());
+            async move {
+                queues.reachable().await.map_err(|error| error.to_string())?;
+                redis.serves().await.map_err(|error| error.to_string())
+            }
         }
     });
     let (public_routes, ops_routes, _) = routes::all();
@@ -87,6 +90,7 @@ async fn build(config: &Config, clock: &Clock, lifecycle: &Lifecycle) -> anyhow:
     config.check().map_err(|error| anyhow!(error))?;
     let http = reqwest::Client::builder().build().context("the HTTP client cannot be made")?;
     let redis = redis::Redis::new(&config.redis_url, config.redis_lanes).map_err(|error| anyhow!(error))?;
+    let redis = redis.distrusting_restarts(config.hold_after_redis_restart);
     let keyspace = keys::Keyspace::new(&config.redis_key_prefix);
     let queues = queues::Queues::new(redis.clone(), keyspace.clone(), clock.clone());
     let rooms = rooms::Rooms::new(queues.clone(), redis.clone(), clock.clone(), lifecycle.clone());

@@ -13,7 +13,10 @@ local LOOKED_AT = 1000
 local forced = tonumber(ARGV[4])
 
 local ended = redis.call('ZRANGEBYSCORE', ACTIVE, '-inf', '(' .. int(now), 'LIMIT', 0, BATCH)
-for _, user in ipairs(ended) do end_admission(admission_of(user), 'token_expired') end
+for _, user in ipairs(ended) do
+  local a = admission_of(user)
+  if a.iat > 0 or not in_force(a) then end_admission(a, 'token_expired') end
+end
 
 -- Revocations are kept until their token would have ended by itself.
 for _, entry in ipairs(redis.call('XRANGE', REVOKED, '-', '+', 'COUNT', 16)) do
@@ -99,7 +102,7 @@ end
 admitted(#let_in, not forced)
 
 local line = in_line()
-local more = #ended == BATCH or (line > 0 and ((cut and #let_in == room) or looked_at >= LOOKED_AT))
+local more = (#ended == BATCH and now >= hold_until) or (line > 0 and ((cut and #let_in == room) or looked_at >= LOOKED_AT))
 local pause = -1
 if line > 0 and open and users and now >= hold_until and window_room() < 1 then pause = until_window_room() end
 return { #let_in, more and 1 or 0, line, active_now(), pause }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use redis::Cmd;
 use redis::streams::StreamRangeReply;
 use serde::Serialize;
 
@@ -41,13 +42,11 @@ pub async fn revocations(
     limit: usize,
     now: i64,
 ) -> Result<Part, StoreError> {
-    let mut pipeline = redis::pipe();
-    for id in ids {
+    let commands = ids.iter().map(|id| {
         let after = cursor.get(id.as_str()).map_or_else(|| "-".to_owned(), |seen| format!("({seen}"));
-        pipeline.xrange_count(queues.keys(id).revoked(), after, "+", limit);
-    }
-    let replies: Vec<StreamRangeReply> =
-        if ids.is_empty() { Vec::new() } else { redis.query(&pipeline).await? };
+        Cmd::xrange_count(queues.keys(id).revoked(), after, "+", limit)
+    });
+    let replies: Vec<StreamRangeReply> = redis.query_each(&commands.collect::<Vec<_>>()).await?;
     let mut entries = Vec::new();
     for (id, reply) in ids.iter().zip(replies) {
         for entry in reply.ids {

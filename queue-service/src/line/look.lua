@@ -24,10 +24,13 @@ local function look(user, place)
   local a = admission_of(user)
   if a and a.place == place then return gone_answer(place, 'token_expired') end
   local reason = departure(place)
-  if not reason and not kind and restore(user, place) then
-    return waiting_answer(lane_of(place), user, place)
+  if reason or not was_lost(place) or kind == 'active' or (kind and stay > place) then
+    return gone_answer(place, reason or 'token_expired')
   end
-  return gone_answer(place, reason or 'token_expired')
+  -- A later place than the one that the store knows is the one that the person had.
+  if kind then out_of_line(lane, user, stay, 'token_replaced') end
+  restore(user, place)
+  return waiting_answer(lane_of(place), user, place)
 end
 
 local answers = {}

@@ -8,9 +8,11 @@ local regained = 0
 for i = 4, #ARGV, 6 do
   local user, place, exp = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 5])
   local kind, stay, lane = stay_of(user)
-  local known = admission_of(user) or departure(place)
-  if not known and now < exp * 1000 and (not kind or stay == place) then
-    if kind then out_of_line(lane, user, place) end
+  -- A claim that was forgotten is given its times again.
+  local known = admission_of(user)
+  known = (known and not (known.place == place and known.iat == 0)) or departure(place)
+  if not known and now < exp * 1000 and (not kind or kind == 'active' or stay == place) then
+    if kind == 'waiting' then out_of_line(lane, user, place) end
     local a = { user = user, place = place, jti = ARGV[i + 2], admitted_at = tonumber(ARGV[i + 3]),
       iat = tonumber(ARGV[i + 4]), exp = exp }
     redis.call('HSET', JTIS, a.jti, user)

@@ -16,8 +16,9 @@
 -- ARGV[1] offset added to the time of Redis, ms (zero in production; tests move it); or `@` and a
 --         moment, ms since 1970, that is taken instead (the reference model alone does that)
 -- ARGV[2] nonce, hex: makes the jti of an admission unknown to anybody before it is signed
--- ARGV[3] what the caller remembers of this queue (see loss.lua): epoch, revision, and for each lane
---         the last place and the last drawn one; '' = nothing
+-- ARGV[3] which run of which server the caller speaks to (`-` = not known; `!` before it = do not trust a
+--         new one), and what the caller remembers of this queue (see loss.lua): epoch, revision, and for each
+--         lane the last place and the last drawn one
 -- Returns an error NOQUEUE when the queue has no settings; else defines the local words below.
 -- A script because each step must see and change the line, the slots and the limits at once.
 
@@ -39,10 +40,11 @@ local function count(name, by) return redis.call('HINCRBY', COUNTERS, name, by o
 local function counted(name) return tonumber(redis.call('HGET', COUNTERS, name)) or 0 end
 local function set_counter(name, value) redis.call('HSET', COUNTERS, name, int(value)) end
 
-local kept = redis.call('HMGET', COUNTERS, 'clock', 'epoch', 'revision', 'hold_until', 'recover_until', 'outflow')
+local kept = redis.call('HMGET', COUNTERS, 'clock', 'epoch', 'revision', 'hold_until', 'recover_until', 'outflow',
+  'server', 'recovered_at')
 local epoch, revision = tonumber(kept[2]) or 0, tonumber(kept[3]) or 0
 local hold_until, recover_until = tonumber(kept[4]) or 0, tonumber(kept[5]) or 0
-local outflow = tonumber(kept[6]) or 1000
+local outflow, recovered_at = tonumber(kept[6]) or 1000, tonumber(kept[8]) or 0
 
 -- Time is that of Redis and never goes back: a step of the clock must not refill the rate.
 local time = redis.call('TIME')

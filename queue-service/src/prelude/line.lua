@@ -71,8 +71,7 @@ local function silent(place)
   local at = (place % CHUNK) * 4
   local bytes = redis.call('GETRANGE', STEM .. 'seen:' .. int(chunk_of(place)), at, at + 3)
   if #bytes < 4 then return false end
-  local seen = struct.unpack('>I4', bytes) * 100 + SEEN_EPOCH_MS
-  if opens_at and seen < opens_at then seen = opens_at end
+  local seen = math.max(struct.unpack('>I4', bytes) * 100 + SEEN_EPOCH_MS, opens_at or 0, recovered_at)
   return now > seen + wait_ms + SILENCE_GRACE_MS
 end
 

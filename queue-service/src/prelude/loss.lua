@@ -6,16 +6,24 @@
 --
 -- `revision` counts the calls that changed anything of weight. Every answer tells it, every replica
 -- remembers it, and hands it back with the next call: a store that has a lower one forgot something.
--- What the last call before a crash did, whose answer nobody received, is noticed by nobody and was
--- told to nobody.
+-- Whoever remembers must speak before a store that forgot has gone on: so when another server answers than
+-- before, nobody is let in for LISTEN_MS, in which every replica calls many times. What the last call before
+-- a crash did, whose answer nobody received, was told to nobody. A caller that does not trust this
+-- (`!`) has every new server treated as one that forgot; tests/model_check shows what either needs.
+--
+-- While nobody is let in every lease ends that may exist, and everybody in line has the time to poll: all count
+-- as seen at that moment, and a place that was let in and not claimed may still be.
 
+local LISTEN_MS = 2000
 local GAP = 1048576               -- places that may have been handed out without a witness
 local RECOVERY_MS = 600000        -- how long a forgotten place can be proven; below what departures are known
 
 -- remembered[number of lane] = { last place, last drawn one }, of the lane's own numbers
 local function recover(known_epoch, remembered)
   epoch = math.max(epoch, known_epoch) + 1
-  hold_until = math.max(hold_until, now + math.max(claim_ms + (max_life_s + SLOT_LEEWAY_S) * 1000, every_ms or 0))
+  hold_until = math.max(hold_until, now + math.max(claim_ms + (max_life_s + SLOT_LEEWAY_S) * 1000,
+    every_ms or 0, wait_ms + SILENCE_GRACE_MS)) + 1
+  recovered_at = now
   local still_recovering = now < recover_until
   recover_until = math.max(hold_until, now + RECOVERY_MS)
   for number = 0, #lanes do
@@ -28,13 +36,25 @@ local function recover(known_epoch, remembered)
     if known[2] > counted('drawn' .. lane.suffix) then set_counter('drawn' .. lane.suffix, known[2]) end
     all_gone(lane.base + last + 1, lane.base + through)
   end
-  redis.call('HSET', COUNTERS, 'epoch', int(epoch), 'hold_until', int(hold_until), 'recover_until', int(recover_until))
+  count('instants', GAP)
+  redis.call('HSET', COUNTERS, 'epoch', int(epoch), 'hold_until', int(hold_until), 'recover_until', int(recover_until),
+    'recovered_at', int(now))
   changed = true
 end
 
-if ARGV[3] ~= '' then
+local distrust, server, told = string.match(ARGV[3], '^(!?)(%S+) ?(.*)$')
+if server ~= '-' and server ~= kept[7] then
+  redis.call('HSET', COUNTERS, 'server', server)
+  if kept[7] and distrust == '!' then
+    recover(epoch, {})
+  elseif kept[7] and hold_until < now + LISTEN_MS then
+    hold_until = now + LISTEN_MS
+    set_counter('hold_until', hold_until)
+  end
+end
+if told ~= '' then
   local numbers = {}
-  for number in string.gmatch(ARGV[3], '%d+') do numbers[#numbers + 1] = tonumber(number) end
+  for number in string.gmatch(told, '%d+') do numbers[#numbers + 1] = tonumber(number) end
   if numbers[1] > epoch or (numbers[1] == epoch and numbers[2] > revision) then
     local remembered = {}
     for at = 3, #numbers - 1, 2 do remembered[(at - 3) / 2] = { numbers[at], numbers[at + 1] } end
@@ -50,16 +70,19 @@ local function heed_token(place)
   end
 end
 
--- Gives a forgotten place back to whom it was signed for; true when that was done.
-local function restore(user, place)
+-- Whether the place may be one that was forgotten and has not come back.
+local function was_lost(place)
   local lane = lane_of(place)
   if not lane or now >= recover_until or state == 'closed' then return false end
   local number = place - lane.base
-  if number <= counted('lost_after' .. lane.suffix) or number > counted('lost_through' .. lane.suffix) then
-    return false
-  end
+  return number > counted('lost_after' .. lane.suffix) and number <= counted('lost_through' .. lane.suffix)
+end
+
+-- Gives a forgotten place back to whom it was signed for.
+local function restore(user, place)
+  local lane = lane_of(place)
+  local number = place - lane.base
   into_line(lane, user, place, (lottery and not opened) or number <= counted('drawn' .. lane.suffix))
   redis.call('SETBIT', STEM .. 'gone:' .. int(chunk_of(place)), place % CHUNK, 0)
   left_line[#left_line + 1] = '+' .. int(place)
-  return true
 end

@@ -60,10 +60,11 @@ local function revoke(a)
   end
 end
 
--- An admission opens something while its token does (or may still be claimed).
+-- An admission opens something while its token does (or may still be claimed; after a loss longer, because
+-- the claim may be what was forgotten).
 local function in_force(a)
   if a.iat > 0 then return now < a.exp * 1000 end
-  return now <= a.lease_end
+  return now <= math.max(a.lease_end, hold_until)
 end
 
 -- The live stay of `user`: 'waiting', place, lane | 'active', admission | nil. What has ended is put

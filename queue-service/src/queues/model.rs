@@ -119,8 +119,7 @@ pub struct LaneReport {
     /// Empty: everybody's.
     pub name: String,
     pub waiting: u64,
-    /// The last number handed out, and the last that was drawn.
-    pub last_number: u64,
+    /// The last number that was drawn.
     pub last_drawn: u64,
     /// Let in; counted only where there are several lanes.
     pub admitted: u64,

@@ -128,7 +128,7 @@ pub async fn regain(
     redis.run_plain(&REGAIN, &[&keyspace.settings_of(id.as_str())], settings).await
 }
 
-type LaneRow = (String, u64, u64, u64, u64);
+type LaneRow = (String, u64, u64, u64);
 
 pub async fn report(redis: &Redis, keys: &QueueKeys, when: When) -> Result<Report, StoreError> {
     let (numbers, words, lanes): (Vec<i64>, [String; 5], Vec<LaneRow>) =
@@ -156,13 +156,7 @@ pub async fn report(redis: &Redis, keys: &QueueKeys, when: When) -> Result<Repor
     ] = numbers.try_into().map_err(|_| garbled())?;
     let [state, json, commitment, seed, outflow_reason] = words;
     let natural = |number: i64| u64::try_from(number).unwrap_or_default();
-    let lane = |(name, waiting, last_number, last_drawn, admitted)| LaneReport {
-        name,
-        waiting,
-        last_number,
-        last_drawn,
-        admitted,
-    };
+    let lane = |(name, waiting, last_drawn, admitted)| LaneReport { name, waiting, last_drawn, admitted };
     let told = |text: String| Some(text).filter(|text| !text.is_empty());
     Ok(Report {
         state: QueueState::parse(&state).ok_or_else(garbled)?,

@@ -45,6 +45,8 @@ fn weak_secrets_missing_keys_and_an_unknown_user_are_refused_in_one_sentence() {
         ("ADMIN_TOKEN", "", "ADMIN_TOKEN is empty"),
         ("ADMIN_TOKEN", "dev-admin", "ADMIN_TOKEN must have at least 16 characters"),
         ("REDIS_URL", "nonsense", "REDIS_URL cannot be used"),
+        ("REDIS_URL", "redis+sentinel://a,b", "REDIS_URL cannot be used: after the sentinels"),
+        ("REDIS_KEY_PREFIX", "x{y}", "REDIS_KEY_PREFIX must not contain { or }"),
         ("ENTRY_SIGNING_KEYS", "/nowhere", "ENTRY_SIGNING_KEYS: /nowhere"),
     ] {
         let mut variables = good.to_vec();

@@ -24,6 +24,7 @@ pub struct Builder {
     pub(crate) paused: bool,
     pub(crate) outages: bool,
     pub(crate) provider: bool,
+    pub(crate) redis_url: Option<String>,
 }
 
 impl World {
@@ -68,6 +69,7 @@ impl Builder {
             paused: false,
             outages: false,
             provider: false,
+            redis_url: None,
         }
         .queue(json!({ "admission": { "users": 100, "every_seconds": 1 }, "max_active": 1000 }))
     }
@@ -136,6 +138,12 @@ impl Builder {
     /// Proxies stand before Redis, Postgres and the queue's ops listener, and 503 is no failure.
     pub fn with_outages(mut self) -> Self {
         self.outages = true;
+        self
+    }
+
+    /// Another Redis than the one that all tests share; no proxy stands before it.
+    pub fn redis(mut self, url: String) -> Self {
+        self.redis_url = Some(url);
         self
     }
 

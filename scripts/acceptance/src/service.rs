@@ -179,7 +179,7 @@ async fn start_here(
 }
 
 /// A port that nobody listens on; drawn at random, so that tests side by side rarely draw the same.
-fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     let width = u128::from(PORTS.end - PORTS.start);
     for _ in 0..100 {
         let drawn = uuid::Uuid::new_v4().as_u128() % width;

@@ -107,10 +107,9 @@ fn content_hash(folder: &Path) -> u64 {
     hasher.finish()
 }
 
-fn given(variable: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| {
-        panic!("{variable} is not set: run scripts/test, or set TEST_REDIS_URL and TEST_DATABASE_URL")
-    })
+pub(crate) fn given(variable: &str) -> String {
+    std::env::var(variable)
+        .unwrap_or_else(|_| panic!("{variable} is not set: run scripts/test, or set what it sets"))
 }
 
 fn server_url() -> String {

@@ -73,7 +73,10 @@ impl World {
     async fn with_services(builder: Builder, clock: Clock) -> Self {
         let (keys, stores) = (Keys::new(), Stores::new(true).await);
         let database = stores.database.as_ref().map_or_else(String::new, |database| database.url.clone());
-        let (redis, redis_url) = behind_proxy(builder.outages, &stores.redis_url).await;
+        let (redis, redis_url) = match builder.redis_url.clone() {
+            Some(url) => (None, url),
+            None => behind_proxy(builder.outages, &stores.redis_url).await,
+        };
         let (postgres, database_url) = behind_proxy(builder.outages, &database).await;
         let booking_clock = if builder.two_clocks { Clock::system() } else { clock.clone() };
         let folder = keys.folder().to_owned();

@@ -9,6 +9,8 @@ mod bodies;
 #[cfg(test)]
 mod catalogue;
 #[cfg(test)]
+mod clusters;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod coverage;
