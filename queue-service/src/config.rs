@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::audit::DrawArgs;
 use shared::lifecycle::LifecycleConfig;
 use shared::limits::LimitsConfig;
 use shared::secrets::SecretsConfig;
@@ -101,7 +102,7 @@ impl RotationConfig {
 }
 
 /// What the binary is asked to do; serving is what it does unasked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Subcommand)]
+#[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
     /// Serve until a signal (the default).
     Serve,
@@ -111,6 +112,14 @@ pub enum Command {
     CheckConfig,
     /// Print the OpenAPI document.
     PrintOpenapi,
+    /// Check the admission logs: nobody twice, in order, never above rate and cap; exit 0 or 1.
+    Audit {
+        /// Only this queue.
+        #[arg(long)]
+        queue: Option<String>,
+    },
+    /// Recompute the order of a lottery from what is published of it.
+    Draw(DrawArgs),
 }
 
 impl Config {

@@ -4,8 +4,8 @@
 //!   routes ─▶ http.rs of each feature ─▶ app (state) ─▶ rooms (one per queue and replica)
 //!                    │ caller (who is it?)                │
 //!                    ▼                                    ▼
-//!       entry (tokens, revocations)      admission ─▶ line ─▶ queues (settings, state)
-//!                    └───────── keys · redis · prelude.lua ─────────┘
+//!       entry (tokens, revocations)   admission · pressure ─▶ line ─▶ queues (settings, state) · stock
+//!                    └───────── keys · memory · redis · prelude/*.lua ─────────┘      audit: reads only
 //! ```
 //!
 //! Redis holds the truth; a replica holds nothing that another could not take over. Every change
@@ -14,6 +14,7 @@
 
 mod admission;
 mod app;
+mod audit;
 mod caller;
 mod config;
 mod entry;
@@ -21,6 +22,7 @@ mod keys;
 mod line;
 mod memory;
 mod metrics;
+mod pressure;
 mod queues;
 mod redis;
 #[cfg(test)]
@@ -28,6 +30,7 @@ mod reference;
 mod refusals;
 mod rooms;
 mod routes;
+mod stock;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,6 +44,7 @@ use shared::limits::Limits;
 use shared::tokens::user::UserTokens;
 use shared::{health, serve, telemetry, tokens};
 
+pub use audit::{audit, draw};
 pub use config::{Command, Config};
 
 use crate::app::{App, Parts};

@@ -17,7 +17,7 @@ async fn main() -> ExitCode {
 async fn run() -> anyhow::Result<ExitCode> {
     boot::read_dotenv()?;
     let config = Config::try_parse()?;
-    match config.command.unwrap_or(Command::Serve) {
+    match config.command.clone().unwrap_or(Command::Serve) {
         Command::Serve => serve(config).await,
         Command::Healthcheck => boot::healthcheck(&config.queue_ops_addr).await,
         Command::CheckConfig => {
@@ -25,6 +25,8 @@ async fn run() -> anyhow::Result<ExitCode> {
             boot::say("the settings are fine")
         }
         Command::PrintOpenapi => boot::say(&format!("{:#}", queue_service::openapi())),
+        Command::Audit { queue } => queue_service::audit(&config, queue.as_deref()).await,
+        Command::Draw(args) => boot::say(&queue_service::draw(&args)?.join("\n")),
     }
 }
 

@@ -18,6 +18,11 @@ pub fn step(queue: &str, admitted: u64, waiting: u64, active: u64) {
     metrics::gauge!("queue_active", &labels).set(as_f64(active));
 }
 
+/// Counts the polls of a queue that are answered by `view` or by `store`.
+pub fn polls(queue: &str, answered_by: &'static str) -> metrics::Counter {
+    metrics::counter!("queue_polls_total", "queue" => queue.to_owned(), "answered_by" => answered_by)
+}
+
 /// Records the share of the rate that is let in.
 pub fn outflow(queue: &str, share: f64) {
     metrics::gauge!("queue_outflow_ratio", "queue" => queue.to_owned()).set(share);

@@ -5,7 +5,7 @@ use shared::api::{Api, Credential, Document, Endpoint};
 use shared::problem::codes;
 
 use crate::app::App;
-use crate::{admission, entry, line, queues, refusals};
+use crate::{admission, entry, line, pressure, queues, refusals, stock};
 
 const USER: Credential = Credential(&["user_token"]);
 const USER_OR_PLACE: Credential = Credential(&["queue_token", "user_token"]);
@@ -158,18 +158,18 @@ fn internal_api(api: Api<App>) -> Api<App> {
     )
     .route(
         secret(Endpoint::post("/internal/v1/stock", "What is left to buy"), SERVICE)
-            .body::<queues::stock::Count>()
-            .answers::<queues::stock::CountTaken>(200, "how many counts were taken"),
-        queues::stock::stock,
+            .body::<stock::http::Count>()
+            .answers::<stock::http::CountTaken>(200, "how many counts were taken"),
+        stock::http::stock,
     )
     .route(
         secret(
             Endpoint::post("/internal/v1/pressure", "How hard the service behind the line has it"),
             SERVICE,
         )
-        .body::<admission::pressure::Pressure>()
-        .answers::<admission::pressure::Heeded>(200, "how many queues heed it"),
-        admission::pressure::pressure,
+        .body::<pressure::http::Pressure>()
+        .answers::<pressure::http::Heeded>(200, "how many queues heed it"),
+        pressure::http::pressure,
     )
     .route(
         secret(Endpoint::get("/internal/v1/revocations", "Entry tokens that open nothing any more"), SERVICE)

@@ -16,7 +16,6 @@
 //! many does nothing. What a call cannot do within its bounds is left for the next.
 
 pub mod http;
-pub mod pressure;
 pub(crate) mod store;
 
 use std::sync::Arc;
@@ -89,6 +88,7 @@ pub async fn force(room: &Room, users: u32) -> Result<u64, StoreError> {
         let step = store::step(&room.redis, &room.keys, When::now(&room.clock), Some(left)).await?;
         admitted += step.admitted;
         if !step.more || admitted >= u64::from(users) {
+            room.view.settle().await;
             return Ok(admitted);
         }
     }

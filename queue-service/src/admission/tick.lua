@@ -77,7 +77,8 @@ local looked_at = 0
 while #let_in < room and looked_at < LOOKED_AT do
   local lane = next_lane(room - #let_in)
   if not lane then break end
-  local user, place = lane.front[lane.at + 1], place_of(lane, tonumber(lane.front[lane.at + 2]))
+  local user, score = lane.front[lane.at + 1], tonumber(lane.front[lane.at + 2])
+  local place = place_of(lane, score)
   lane.at = lane.at + 2
   looked_at = looked_at + 1
   if silent(place) then
@@ -85,6 +86,7 @@ while #let_in < room and looked_at < LOOKED_AT do
   else
     out_of_line(lane, user, place)
     admit(user, place)
+    if score < 0 then let_in_drawn[#let_in_drawn + 1] = int(place) end
     if named > 0 then
       set_counter('turns', lane.turn)
       lane.turn = lane.turn + math.floor(TURN / lane.weight)

@@ -18,7 +18,7 @@ use crate::keys::{LANE, SEEN_CHUNK};
 use crate::queues::model::QueueState;
 use crate::redis::{StoreError, When};
 
-const BUSY: Duration = Duration::from_millis(50);
+const BUSY: Duration = Duration::from_millis(40);
 const IDLE: Duration = Duration::from_secs(1);
 /// Departures are kept for a minute; a view that missed half of that begins anew.
 const MISSED_MS: i64 = 30_000;
@@ -51,7 +51,7 @@ pub async fn run(room: Arc<Room>) {
         let outcome = follower.round(&room).await;
         match &outcome {
             Err(error) if !failing => {
-                tracing::warn!(queue = room.id.as_str(), %error, "the view stands still")
+                tracing::warn!(queue = room.id.as_str(), %error, "the view stands still");
             }
             Ok(()) if failing => tracing::info!(queue = room.id.as_str(), "the view goes on"),
             _ => {}
@@ -118,7 +118,7 @@ impl Follower {
         let news = feed::follow(&room.redis, &room.keys, when, &room.replica, &self.heard).await?;
         if !news.settings.is_empty() {
             self.settings.clone_from(&news.settings);
-            self.heard.version = self.setting("version").unwrap_or_default().to_owned();
+            self.heard.version = self.setting("version").map(str::to_owned).unwrap_or_default();
         }
         Ok(news)
     }

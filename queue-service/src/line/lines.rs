@@ -47,16 +47,19 @@ enum Change {
 impl Lines {
     /// Begins with what is gone at present; `recent` are departures that it may contain already, oldest
     /// first. What lies behind the horizon of them is taken back.
-    pub fn new(lanes: Vec<Gone>, recent: &[Departure], horizon_ms: i64) -> Self {
-        let lanes = lanes.into_iter().map(|gone| Lane { then: gone.clone(), now: gone, draw: None });
-        let mut lanes: Vec<Lane> = lanes.collect();
-        lanes.resize_with(MOST_LANES, Lane::default);
-        let mut lines = Self { lanes, pending: VecDeque::new() };
+    pub fn new(gone: Vec<Gone>, recent: &[Departure], horizon_ms: i64) -> Self {
+        let mut lines = Self::default();
+        lines.lanes.extend(gone.into_iter().map(|gone| Lane { then: gone.clone(), now: gone, draw: None }));
+        lines.lanes.resize_with(MOST_LANES, Lane::default);
         for departure in recent.iter().rev().filter(|departure| departure.at_ms > horizon_ms) {
             departure.moves.iter().rev().for_each(|step| lines.take_back(*step));
         }
-        recent.iter().for_each(|departure| lines.hear(departure));
-        lines.lanes.iter_mut().for_each(|lane| lane.then.count());
+        for departure in recent {
+            lines.hear(departure);
+        }
+        for lane in &mut lines.lanes {
+            lane.then.count();
+        }
         lines
     }
 
@@ -125,6 +128,12 @@ impl Lines {
     /// Whether the place is in line, as far as was heard.
     pub fn has(&self, place: u64) -> bool {
         self.lanes.get(lane_of(place)).is_some_and(|lane| !lane.now.contains(place % LANE))
+    }
+
+    /// Whether the place has left the line and positions do not show it yet.
+    pub fn is_pending(&self, place: u64) -> bool {
+        let is_pending = |lane: &Lane| lane.now.contains(place % LANE) && !lane.then.contains(place % LANE);
+        self.lanes.get(lane_of(place)).is_some_and(is_pending)
     }
 
     /// How many were before a place that is in line, plus one. `None`: not known yet.
@@ -198,7 +207,9 @@ mod tests {
     fn a_view_that_begins_shows_what_one_that_was_there_shows() {
         let events = [departure(100, &[Move::Gone(1)]), departure(200, &[Move::Gone(2), Move::Gone(4)])];
         let mut gone = Gone::default();
-        [1, 2, 4].into_iter().for_each(|number| gone.set(number, true));
+        for number in [1, 2, 4] {
+            gone.set(number, true);
+        }
         let mut lines = Lines::new(vec![gone], &events, 150);
         assert_eq!((lines.has(4), lines.position(5)), (false, Some(4)));
         lines.advance(200);

@@ -15,6 +15,10 @@ for i = 4, #ARGV, 6 do
     if kind == 'waiting' then out_of_line(lane, user, place) end
     local a = { user = user, place = place, jti = ARGV[i + 2], admitted_at = tonumber(ARGV[i + 3]),
       iat = tonumber(ARGV[i + 4]), exp = exp }
+    if not admission_of(user) then
+      let_in_how = 'regained'
+      let_in[#let_in + 1] = int(place)
+    end
     redis.call('HSET', JTIS, a.jti, user)
     keep_admission(a, (exp + SLOT_LEEWAY_S) * 1000)
     regained = regained + 1

@@ -42,6 +42,8 @@ pub struct Room {
     pub signs: Signs,
     pub claims: Claims,
     pub listeners: Arc<Listeners>,
+    polls_of_view: metrics::Counter,
+    polls_of_store: metrics::Counter,
     joins: Coalescer<Join, Seen, StoreError>,
     looks: Coalescer<Look, Seen, StoreError>,
 }
@@ -92,6 +94,8 @@ impl Room {
         });
         lifecycle.spawn_support("joins", run_joins);
         lifecycle.spawn_support("polls", run_looks);
+        let polls = |answered_by| crate::metrics::polls(id.as_str(), answered_by);
+        let (polls_of_view, polls_of_store) = (polls("view"), polls("store"));
         Arc::new(Self {
             id,
             keys,
@@ -105,6 +109,8 @@ impl Room {
             signs: Signs::default(),
             claims: Claims::default(),
             listeners: Arc::default(),
+            polls_of_view,
+            polls_of_store,
             joins,
             looks,
         })
@@ -133,8 +139,10 @@ impl Room {
     pub async fn look(&self, user: &str, place: Option<u64>) -> Result<Stay, Refusal> {
         self.view.refresh().await;
         if let Some(stay) = place.and_then(|place| self.glance(user, place)) {
+            self.polls_of_view.increment(1);
             return Ok(stay);
         }
+        self.polls_of_store.increment(1);
         let seen = self.looks.submit(Look { user: user.to_owned(), place }).await??;
         self.stay(user, seen).await
     }
@@ -181,7 +189,7 @@ impl Room {
     }
 
     async fn stay(&self, user: &str, Seen { scene, verdict }: Seen) -> Result<Stay, Refusal> {
-        self.view.hear_newer_scene(scene.clone());
+        self.view.hear_newer_scene(&scene);
         let (place, standing, news) = match verdict {
             Verdict::Stands { place, standing, news } => (place, standing, news),
             Verdict::Ended(ended) => return Err(Refusal::Ended(ended)),
@@ -201,6 +209,7 @@ impl Room {
             Standing::Active(admission) => {
                 let claim = Claim { user: user.to_owned(), place, admission: admission.clone() };
                 self.claims.note(claim, scene.now.timestamp());
+                self.view.until_shown(place).await;
             }
             _ => self.signs.mark(place, scene.now.timestamp_millis()),
         }

@@ -18,7 +18,7 @@ use crate::keys::{SEEN_CHUNK, SEEN_EPOCH_MS};
 /// Polls that came so late still count; the same number stands in `prelude/line.lua`.
 pub const GRACE_MS: i64 = 500;
 
-const PLACES: usize = SEEN_CHUNK as usize;
+const PLACES: usize = 65_536;
 
 /// The signs of life of one queue.
 #[derive(Default)]
@@ -40,7 +40,7 @@ impl Signs {
     /// The place was polled at `now_ms`.
     pub fn mark(&self, place: u64, now_ms: i64) {
         let chunk = self.chunk(place / SEEN_CHUNK);
-        let at = (place % SEEN_CHUNK) as usize;
+        let at = within(place);
         chunk.seen[at].fetch_max(tenths(now_ms), Ordering::Relaxed);
         chunk.unwritten[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
     }
@@ -48,8 +48,7 @@ impl Signs {
     /// When the place was last heard of, ms since 1970.
     pub fn last(&self, place: u64) -> Option<i64> {
         let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
-        let seen =
-            chunks.get(&(place / SEEN_CHUNK))?.seen[(place % SEEN_CHUNK) as usize].load(Ordering::Relaxed);
+        let seen = chunks.get(&(place / SEEN_CHUNK))?.seen[within(place)].load(Ordering::Relaxed);
         (seen > 0).then(|| i64::from(seen) * 100 + SEEN_EPOCH_MS)
     }
 
@@ -78,7 +77,7 @@ impl Signs {
     pub fn give_back(&self, chunk: u64, signs: &[Sign]) {
         let chunk = self.chunk(chunk);
         for (at, _) in signs {
-            let at = *at as usize;
+            let at = within(*at);
             chunk.unwritten[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
         }
     }
@@ -122,6 +121,11 @@ impl Chunk {
     }
 }
 
+/// Where a place is in its chunk.
+fn within(place: u64) -> usize {
+    usize::try_from(place % SEEN_CHUNK).unwrap_or_default()
+}
+
 /// Rounded up, as the scripts do: a sign of life never looks older than it is.
 fn tenths(now_ms: i64) -> u32 {
     u32::try_from((now_ms - SEEN_EPOCH_MS + 99) / 100).unwrap_or(u32::MAX)
@@ -130,6 +134,11 @@ fn tenths(now_ms: i64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chunk_has_as_many_places_as_everywhere() {
+        assert_eq!(PLACES as u64, SEEN_CHUNK);
+    }
 
     #[test]
     fn what_was_marked_is_written_once_and_known_at_once() {

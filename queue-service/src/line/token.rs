@@ -170,15 +170,25 @@ impl Secrets {
         let mac = URL_SAFE_NO_PAD.decode(mac).ok()?;
         let secret = self.lines.iter().find(|secret| payload.starts_with(&secret.name))?;
         hmac::verify(&secret.key, &payload, &mac).ok()?;
-        let (head, names) = payload.split_at_checked(HEAD)?;
-        let place = u64::from_be_bytes(head[4..12].try_into().ok()?);
-        let (queue, user) = names.split_at_checked(usize::from(head[12]))?;
-        Some(PlaceToken {
-            queue: QueueId::parse(std::str::from_utf8(queue).ok()?)?,
-            user: std::str::from_utf8(user).ok()?.to_owned(),
-            place,
-        })
+        named_in(&payload)
     }
+}
+
+/// The place that a token names, whoever has signed it: for its owner, who wants to check a draw.
+pub fn place_in(token: &str) -> Option<u64> {
+    let (payload, _) = token.strip_prefix(PREFIX)?.split_once('.')?;
+    named_in(&URL_SAFE_NO_PAD.decode(payload).ok()?).map(|named| named.place)
+}
+
+fn named_in(payload: &[u8]) -> Option<PlaceToken> {
+    let (head, names) = payload.split_at_checked(HEAD)?;
+    let place = u64::from_be_bytes(head[4..12].try_into().ok()?);
+    let (queue, user) = names.split_at_checked(usize::from(head[12]))?;
+    Some(PlaceToken {
+        queue: QueueId::parse(std::str::from_utf8(queue).ok()?)?,
+        user: std::str::from_utf8(user).ok()?.to_owned(),
+        place,
+    })
 }
 
 /// A secret is named by the beginning of its own digest.

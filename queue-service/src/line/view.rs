@@ -1,7 +1,7 @@
 //! This replica's view of the line: what polls are answered from, without a call to Redis.
 //!
 //! ```text
-//!   Redis ── follow.lua, every 50 ms while anybody asks ──▶ View ◀── polls, event streams
+//!   Redis ── follow.lua, every 40 ms while anybody asks ──▶ View ◀── polls, event streams
 //!                (follower.rs writes)                        (read: a lock and a few words)
 //! ```
 //!
@@ -12,7 +12,8 @@
 //!   alone has nobody to agree with and shows what it heard last;
 //! - nothing older than [`FRESH_MS`] is told while Redis answers: [`View::refresh`] waits for what is new.
 //!   While it does not, what is known is told for [`STALE_MS`] at the most; then nothing is;
-//! - who ended a place is answered when every replica has heard it: [`View::settle`].
+//! - who ended a place is answered when every replica has heard it: [`View::settle`]; who was let in hears it
+//!   when everybody behind has moved up: [`View::until_shown`]. So nobody knows more than positions show.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -30,9 +31,9 @@ use super::lottery::Draw;
 use super::model::Scene;
 
 /// How far behind the time of Redis positions are, where there are several replicas.
-const DELAY_MS: i64 = 150;
+const DELAY_MS: i64 = 100;
 /// A view that has heard nothing for so long asks first.
-const FRESH_MS: i64 = 150;
+const FRESH_MS: i64 = 100;
 /// How long that may take.
 const PATIENCE: Duration = Duration::from_millis(400);
 /// A view that has heard nothing for so long says nothing.
@@ -166,6 +167,24 @@ impl View {
         drop(tokio::time::timeout(PATIENCE, settled).await);
     }
 
+    /// Waits until positions show that this place has left the line.
+    pub async fn until_shown(&self, place: u64) {
+        let shown = async {
+            while self.read(|lines| lines.is_pending(place)).unwrap_or(false) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                let horizon = self.horizon_at(self.now_ms());
+                if let Some(lines) = self.lines.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                    lines.advance(horizon);
+                }
+            }
+        };
+        // It may have left a moment before this view hears of it.
+        if self.read(|lines| lines.has(place)).unwrap_or(false) {
+            drop(tokio::time::timeout(PATIENCE, self.hear_again()).await);
+        }
+        drop(tokio::time::timeout(PATIENCE, shown).await);
+    }
+
     async fn hear_again(&self) {
         let mut done = self.done.subscribe();
         let target = self.begun.load(Ordering::SeqCst) + 1;
@@ -244,11 +263,11 @@ impl View {
                 pulse.serves_from_ms = now_ms + DELAY_MS;
             }
         }
-        self.hear_newer_scene(Arc::new(scene));
+        self.hear_newer_scene(&Arc::new(scene));
     }
 
     /// Takes note of the queue as another script has just told it.
-    pub fn hear_newer_scene(&self, scene: Arc<Scene>) {
+    pub fn hear_newer_scene(&self, scene: &Arc<Scene>) {
         self.scene.rcu(|known| match known {
             Some(known) if known.now > scene.now => Some(known.clone()),
             _ => Some(scene.clone()),
@@ -256,10 +275,10 @@ impl View {
     }
 
     /// Begins anew with what is gone at present.
-    pub fn begin(&self, lanes: Vec<Gone>, recent: &[Departure], heard_ms: i64) {
+    pub fn begin(&self, gone: Vec<Gone>, recent: &[Departure], heard_ms: i64) {
         let horizon = if self.pulse().alone { heard_ms } else { heard_ms - DELAY_MS };
-        let lines = Lines::new(lanes, recent, horizon);
-        *self.lines.write().unwrap_or_else(PoisonError::into_inner) = Some(lines);
+        let begun = Lines::new(gone, recent, horizon);
+        *self.lines.write().unwrap_or_else(PoisonError::into_inner) = Some(begun);
     }
 
     /// Takes note of what has happened.
@@ -270,7 +289,9 @@ impl View {
         let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(lines) = lines.as_mut() {
             lines.hear_numbers(heard_ms, numbers);
-            departures.iter().for_each(|departure| lines.hear(departure));
+            for departure in departures {
+                lines.hear(departure);
+            }
             if lines.lags_behind(horizon) {
                 lines.advance(horizon);
             }

@@ -1,12 +1,19 @@
 -- prelude/answer.lua: what scripts tell.
 
+-- What is left to buy; -1 = not known (any more).
+local STOCK_HOLDS_MS = 90000
+local function stock(name)
+  if now > counted('stock_heard') + STOCK_HOLDS_MS then return -1 end
+  return tonumber(redis.call('HGET', COUNTERS, name)) or -1
+end
+
 -- numbers: now, opens_at|-1, waiting, in line, admissions per 1000 s over the last minute and the last five,
 --   wait_ms, users|-1, every_ms|-1, claim_ms, hold_until, remaining|-1, 1 when polling renews
 -- words: state, redirect_url, lanes as `name share name share`
 local function header()
   local line = in_line()
   return { { now, opens_at or -1, opened and line or 0, line, rate(60000), rate(LONGEST_PACE_MS), wait_ms,
-    users or -1, every_ms or -1, claim_ms, hold_until, tonumber(redis.call('HGET', COUNTERS, 'remaining')) or -1,
+    users or -1, every_ms or -1, claim_ms, hold_until, stock('remaining'),
     max_life_s > entry_ttl_s and 1 or 0 },
     { state, redirect_url or '', raw[16] or '' } }
 end

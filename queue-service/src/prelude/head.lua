@@ -69,5 +69,5 @@ elseif not opened then state = 'scheduled' end
 
 -- What this call changes; written down once, by the tail.
 local changed = false
-local left_line, let_in, slots_ended = {}, {}, {}
+local left_line, let_in, let_in_drawn, slots_ended = {}, {}, {}, {}
 local let_in_how = 'rate'

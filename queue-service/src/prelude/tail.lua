@@ -2,8 +2,9 @@
 --
 -- departures  gone = places that left their line (`<p` = all of its lane up to p, `+p` = p is back),
 --             ended = slots given up; the replicas' views follow it
--- log         the admission log: places let in, how (rate, instant, hand), the limits in force, slots ended
---             and when, how many are active after it; `queue-service audit` reads it
+-- log         the admission log: places let in, how (rate, instant, hand, regained), the limits in force, slots
+--             ended and when, how many are active after it, the epoch, and which of the places were drawn by lot
+--             and with what commitment; `queue-service audit` reads it
 -- Returns { answer, what the caller shall remember }.
 
 local EVENTS_KEPT_MS = 60000
@@ -18,7 +19,8 @@ if #let_in > 0 or #slots_ended > 0 then
   redis.call('XADD', LOG, 'MAXLEN', '~', LOG_ENTRIES, int(now) .. '-*', 'in', table.concat(let_in, ' '),
     'how', let_in_how, 'users', users and int(users) or '', 'every_ms', every_ms and int(every_ms) or '',
     'max_active', max_active and int(max_active) or '', 'out', table.concat(slots_ended, ' '),
-    'active', active_now())
+    'active', active_now(), 'epoch', int(epoch), 'drawn', table.concat(let_in_drawn, ' '),
+    'commitment', lottery and redis.call('HGET', SETTINGS, 'commitment') or '')
 end
 if changed then revision = count('revision') end
 local memory = { int(epoch), int(revision) }

@@ -18,7 +18,6 @@
 pub mod http;
 pub mod model;
 pub mod settings;
-pub mod stock;
 pub(crate) mod store;
 
 use std::sync::Arc;
@@ -29,7 +28,6 @@ use crate::keys::{Keyspace, QueueKeys};
 use crate::redis::{Redis, StoreError, When};
 pub use model::{QueueId, Report, Stop};
 pub use settings::Settings;
-pub use store::{Stock, Taken};
 
 /// The queues of one Redis.
 #[derive(Clone)]
@@ -72,11 +70,6 @@ impl Queues {
     /// The numbers of a queue at this moment.
     pub async fn report(&self, id: &QueueId) -> Result<Arc<Report>, StoreError> {
         store::report(&self.redis, &self.keys(id), When::now(&self.clock)).await.map(Arc::new)
-    }
-
-    /// Takes note of what is left to buy in a queue.
-    pub async fn stock(&self, id: &QueueId, stock: &Stock) -> Result<Taken, StoreError> {
-        store::stock(&self.redis, &self.keys(id), When::now(&self.clock), stock).await
     }
 
     /// Gives a store that has lost a queue the settings that this replica remembers.

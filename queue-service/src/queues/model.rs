@@ -37,9 +37,13 @@ impl Draw {
     /// From 32 random bytes.
     pub fn new(seed: [u8; 32]) -> Self {
         let seed = hex(&seed);
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, seed.as_bytes());
-        Self { commitment: hex(digest.as_ref()), seed }
+        Self { commitment: commitment_of(&seed), seed }
     }
+}
+
+/// SHA-256 of the seed's text, in hex.
+pub fn commitment_of(seed: &str) -> String {
+    hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, seed.as_bytes()).as_ref())
 }
 
 fn hex(bytes: &[u8]) -> String {

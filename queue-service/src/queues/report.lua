@@ -11,12 +11,11 @@
 -- A script because the numbers must be of one moment.
 
 local line, active = in_line(), active_now()
-local sold_out = tonumber(redis.call('HGET', COUNTERS, 'sold_out')) or -1
 local numbers = { opens_at or -1, opened and line or 0, opened and 0 or line, active,
   counted('admitted'), counted('expired'), counted('left'), counted('completed'), counted('replaced'),
   counted('closed'), rate(60000), rate(LONGEST_PACE_MS),
   max_active and (max_active - active) or 0, max_active and 1 or 0,
-  tonumber(redis.call('HGET', COUNTERS, 'remaining')) or -1, sold_out, now < hold_until and hold_until or 0,
+  stock('remaining'), stock('sold_out'), now < hold_until and hold_until or 0,
   least_users and outflow or 1000 }
 local words = { state, redis.call('HGET', SETTINGS, 'json'),
   lottery and redis.call('HGET', SETTINGS, 'commitment') or '', lottery and opened and seed or '',

@@ -10,7 +10,6 @@ use chrono::{DateTime, Utc};
 
 static PUT: LazyLock<Script> = LazyLock::new(|| Script::without_prelude(include_str!("settings.lua")));
 static STOP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("stop.lua")));
-static STOCK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("stock.lua")));
 static REGAIN: LazyLock<Script> = LazyLock::new(|| Script::without_prelude(include_str!("regain.lua")));
 static REPORT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("report.lua")));
 
@@ -85,36 +84,6 @@ pub async fn stop(redis: &Redis, keys: &QueueKeys, when: When, stop: Option<Stop
 
 pub async fn ping(redis: &Redis) -> Result<(), StoreError> {
     redis.query::<()>(redis::pipe().cmd("PING").ignore()).await
-}
-
-/// What the booking service has counted.
-#[derive(Clone, Copy, Debug)]
-pub struct Stock {
-    pub remaining: u64,
-    /// All sold, nothing held.
-    pub sold_out: bool,
-    pub as_of: DateTime<Utc>,
-}
-
-/// What became of a count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// A later one is known.
-    TooLate,
-    Noted,
-    /// Noted, and it has closed the queue.
-    Closed,
-}
-
-pub async fn stock(redis: &Redis, keys: &QueueKeys, when: When, stock: &Stock) -> Result<Taken, StoreError> {
-    let sold_out = u8::from(stock.sold_out).to_string();
-    let args = [stock.remaining.to_string(), sold_out, stock.as_of.timestamp_millis().to_string()];
-    let taken: u8 = redis.run(&STOCK, keys, when, &args).await?;
-    Ok(match taken {
-        0 => Taken::TooLate,
-        1 => Taken::Noted,
-        _ => Taken::Closed,
-    })
 }
 
 /// Writes a lost queue's settings; false when somebody else has.

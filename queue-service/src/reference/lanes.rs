@@ -102,21 +102,21 @@ impl Lines {
     /// A new number in a lane; drawn by lot when there is a seed for it.
     pub fn add(&mut self, lane: usize, user: &str, seed: Option<&str>, has_lanes: bool) -> Spot {
         let turns = self.turns;
-        let line = &mut self.lanes[lane];
-        if line.people.is_empty() && has_lanes {
-            line.turn = line.turn.max(turns);
+        let own = &mut self.lanes[lane];
+        if own.people.is_empty() && has_lanes {
+            own.turn = own.turn.max(turns);
         }
-        line.last += 1;
-        let rank = seed.map_or(Rank::ByNumber(line.last), |seed| Rank::drawn(seed, line.last));
-        line.people.insert(rank, Person { user: user.to_owned(), seen: 0 });
+        own.last += 1;
+        let rank = seed.map_or(Rank::ByNumber(own.last), |seed| Rank::drawn(seed, own.last));
+        own.people.insert(rank, Person { user: user.to_owned(), seen: 0 });
         Spot { lane, rank }
     }
 
     /// Who is next: the front of the lane that had least of its share.
     pub fn next(&self) -> Option<Spot> {
         let fronts = self.lanes.iter().enumerate().filter(|(_, line)| !line.people.is_empty());
-        let (lane, line) = fronts.min_by_key(|(number, line)| (line.turn, *number))?;
-        Some(Spot { lane, rank: *line.people.keys().next()? })
+        let (lane, own) = fronts.min_by_key(|(number, own)| (own.turn, *number))?;
+        Some(Spot { lane, rank: *own.people.keys().next()? })
     }
 
     /// The lane has had one admission.

@@ -25,6 +25,7 @@ use crate::line::lines::Lines;
 use crate::line::lottery::Draw;
 use crate::line::model::Standing;
 use crate::line::store::{self as line, Join, Look, Verdict};
+use crate::pressure::store as pressure;
 use crate::queues::model::{QueueId, QueueState, Stop};
 use crate::queues::settings::{Adaptive, Lane, Order, Rate, Rejoin, Settings};
 use crate::queues::store as queues;
@@ -186,9 +187,9 @@ impl Pair {
         let reporter = *["one", "two"].choose(&mut self.random).unwrap();
         let is_too_hard = self.random.random_bool(0.5);
         let excess = if is_too_hard { "p99_ms" } else { "" };
-        let told = admission::pressure(&self.redis, &self.keys, self.when(), reporter, excess).await.unwrap();
+        let told = pressure::pressure(&self.redis, &self.keys, self.when(), reporter, excess).await.unwrap();
         let (before, after) = self.model.pressure(reporter, is_too_hard);
-        assert_eq!((told.share * 1000.0).round() as u64, after);
+        assert!((told.share - f64::from(after) / 1000.0).abs() < 1e-9);
         assert_eq!(told.is_whole_again, before < 1000 && after == 1000);
     }
 

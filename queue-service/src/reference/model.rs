@@ -78,7 +78,7 @@ pub struct Model {
 
 /// How much of the rate is let in, in thousandths, and why.
 struct Pressure {
-    outflow: u64,
+    outflow: u32,
     changed_at: i64,
     /// Reporter → when, and whether it has it too hard.
     reports: BTreeMap<String, (i64, bool)>,
@@ -185,9 +185,8 @@ impl Model {
         let since = self.now - i64::from(rate.every_seconds) * 1000;
         let used = self.admissions.iter().filter(|a| a.in_window && a.at >= since).count() as u64;
         let users = match self.settings.adaptive {
-            Some(adaptive) => {
-                (u64::from(rate.users) * self.pressure.outflow / 1000).max(u64::from(adaptive.min_users))
-            }
+            Some(adaptive) => (u64::from(rate.users) * u64::from(self.pressure.outflow) / 1000)
+                .max(u64::from(adaptive.min_users)),
             None => u64::from(rate.users),
         };
         users.saturating_sub(used)
@@ -454,7 +453,7 @@ impl Model {
     }
 
     /// Somebody behind the line says how hard it has it; the outflow before and after, in thousandths.
-    pub fn pressure(&mut self, reporter: &str, is_too_hard: bool) -> (u64, u64) {
+    pub fn pressure(&mut self, reporter: &str, is_too_hard: bool) -> (u32, u32) {
         let (now, pressure) = (self.now, &mut self.pressure);
         pressure.reports.insert(reporter.to_owned(), (now, is_too_hard));
         pressure.reports.retain(|_, (at, _)| now - *at <= 5_000);

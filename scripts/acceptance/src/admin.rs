@@ -84,6 +84,12 @@ impl<'w> Admin<'w> {
         call.json(&json!({ "jtis": jtis })).await
     }
 
+    /// What the booking service tells of itself: `stock` or `pressure`.
+    pub async fn tell(self, what: &str, body: &Value) -> Answer {
+        let path = format!("/internal/v1/{what}");
+        self.world.call(Side::QueueOps, "POST", &path).bearer(SERVICE_TOKEN).json(body).await
+    }
+
     /// The feed of revoked admissions; `query` without the question mark.
     pub async fn revocations(self, query: &str) -> Answer {
         let path = format!("/internal/v1/revocations?{query}");

@@ -76,6 +76,9 @@ async fn successes(world: &World) {
     admin.admit("other", 1).await.ok(200);
     admin.complete("main", &[]).await.ok(200);
     admin.revocations("").await.ok(200);
+    let stock = json!({ "as_of": "2026-01-01T00:00:00Z", "items": [] });
+    admin.tell("stock", &stock).await.ok(200);
+    admin.tell("pressure", &json!({ "reporter": "one" })).await.ok(200);
     ann.leave().await.ok(204);
 }
 

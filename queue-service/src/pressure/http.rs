@@ -1,12 +1,4 @@
-//! Pressure: how hard the service behind the line has it, and what that does to the rate.
-//!
-//! ```text
-//!   booking, every second ─▶ p99, errors, waits ─▶ beyond a bound of `adaptive`? ─▶ pressure.lua
-//!        yes: the rate × 0.7, at most once a second      no: a twentieth of the rate back
-//! ```
-//!
-//! The rate never exceeds its setting and never falls below `adaptive.min_users`. When nobody reports any
-//! more, it stays where it is: a service that cannot report is not to be sent more people.
+//! Pressure on the wire.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! What is left to buy, on the wire: the booking service counts, people in line are told.
+//! Stock on the wire.
 
 use axum::Json;
 use axum::extract::State;
@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use shared::extract::RawBody;
 use shared::problem::Problem;
 
-use super::{QueueId, Stock, Taken};
+use super::{Stock, Taken};
 use crate::app::App;
 use crate::caller::Service;
-use crate::redis::StoreError;
+use crate::queues::QueueId;
+use crate::redis::{StoreError, When};
 
 /// Body of a count.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -43,7 +44,7 @@ pub async fn stock(State(app): State<App>, _: Service, body: RawBody) -> Result<
         let Some(id) = QueueId::parse(&item.queue) else { continue };
         let Some(room) = app.rooms.get(&id).await? else { continue };
         let stock = Stock { remaining: item.remaining, sold_out: item.sold_out, as_of };
-        match app.queues.stock(&id, &stock).await {
+        match super::stock(&room.redis, &room.keys, When::now(&room.clock), &stock).await {
             Ok(Taken::TooLate) | Err(StoreError::NoQueue) => continue,
             Ok(Taken::Noted) => {}
             Ok(Taken::Closed) => {

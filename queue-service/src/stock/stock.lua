@@ -7,7 +7,8 @@
 local as_of = tonumber(ARGV[6])
 if as_of < counted('stock_at') then return 0 end
 local was_sold_out = counted('sold_out') == 1
-redis.call('HSET', COUNTERS, 'remaining', ARGV[4], 'sold_out', ARGV[5], 'stock_at', int(as_of))
+redis.call('HSET', COUNTERS, 'remaining', ARGV[4], 'sold_out', ARGV[5], 'stock_at', int(as_of),
+  'stock_heard', int(now))
 if ARGV[5] == '1' and not was_sold_out and closes_sold_out and stopped ~= 'closed' then
   redis.call('HSET', SETTINGS, 'stopped', 'closed')
   redis.call('HINCRBY', SETTINGS, 'version', 1)
