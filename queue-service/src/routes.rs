@@ -167,7 +167,7 @@ fn internal_api(api: Api<App>) -> Api<App> {
             Endpoint::post("/internal/v1/pressure", "How hard the service behind the line has it"),
             SERVICE,
         )
-        .body::<pressure::http::Pressure>()
+        .body::<pressure::Pressure>()
         .answers::<pressure::http::Heeded>(200, "how many queues heed it"),
         pressure::http::pressure,
     )
