@@ -44,7 +44,7 @@ use shared::limits::Limits;
 use shared::tokens::user::UserTokens;
 use shared::{health, serve, telemetry, tokens};
 
-pub use audit::{audit, draw};
+pub use audit::{Audit, audit, audit_logs, draw};
 pub use config::{Command, Config};
 
 use crate::app::{App, Parts};

@@ -85,10 +85,9 @@ impl Listener {
             return None;
         }
         loop {
-            let bell = self.listening.bell.clone();
             tokio::select! {
                 () = tokio::time::sleep(self.pause) => {}
-                () = bell.notified() => {}
+                rung = self.listening.bell.changed() => drop(rung),
                 changed = self.listening.state.changed() => drop(changed),
                 () = self.stopping.cancelled() => {
                     self.over = true;

@@ -61,7 +61,7 @@ pub async fn run(room: Arc<Room>) {
         if matches!(outcome, Err(StoreError::NoQueue)) {
             follower.give_back_settings(&room).await;
         }
-        room.view.until_wanted(BUSY, IDLE).await;
+        room.view.until_wanted(room.listeners.are_there(), BUSY, IDLE).await;
         if failing {
             tokio::time::sleep(BUSY).await;
         }

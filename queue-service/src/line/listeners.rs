@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::feed::{Departure, Move};
 use crate::keys::LANE;
@@ -11,7 +11,7 @@ use crate::queues::model::QueueState;
 
 /// The listeners of one room on this replica.
 pub struct Listeners {
-    by_place: Mutex<HashMap<u64, (usize, Arc<Notify>)>>,
+    by_place: Mutex<HashMap<u64, watch::Sender<()>>>,
     state: watch::Sender<Option<QueueState>>,
 }
 
@@ -25,8 +25,8 @@ impl Default for Listeners {
 pub struct Listening {
     listeners: Arc<Listeners>,
     place: u64,
-    /// Rung when something became of the place.
-    pub bell: Arc<Notify>,
+    /// Changes when something became of the place.
+    pub bell: watch::Receiver<()>,
     /// Changes with the queue's state.
     pub state: watch::Receiver<Option<QueueState>>,
 }
@@ -35,9 +35,13 @@ impl Listeners {
     /// From now on `place` is listened to.
     pub fn listen(self: &Arc<Self>, place: u64) -> Listening {
         let mut by_place = self.by_place.lock().unwrap_or_else(PoisonError::into_inner);
-        let (count, bell) = by_place.entry(place).or_default();
-        *count += 1;
-        Listening { listeners: self.clone(), place, bell: bell.clone(), state: self.state.subscribe() }
+        let bell = by_place.entry(place).or_insert_with(|| watch::Sender::new(())).subscribe();
+        Listening { listeners: self.clone(), place, bell, state: self.state.subscribe() }
+    }
+
+    /// Whether anybody listens.
+    pub fn are_there(&self) -> bool {
+        !self.by_place.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Wakes those whom this concerns.
@@ -48,8 +52,8 @@ impl Listeners {
         }
         let by_place = self.by_place.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = |place: &u64| {
-            if let Some((_, bell)) = by_place.get(place) {
-                bell.notify_waiters();
+            if let Some(bell) = by_place.get(place) {
+                bell.send_replace(());
             }
         };
         for departure in departures {
@@ -70,11 +74,9 @@ impl Listeners {
 impl Drop for Listening {
     fn drop(&mut self) {
         let mut by_place = self.listeners.by_place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((count, _)) = by_place.get_mut(&self.place) {
-            *count -= 1;
-            if *count == 0 {
-                by_place.remove(&self.place);
-            }
+        // This one still counts.
+        if by_place.get(&self.place).is_some_and(|bell| bell.receiver_count() <= 1) {
+            by_place.remove(&self.place);
         }
     }
 }

@@ -63,7 +63,11 @@ struct Pulse {
     /// Time of Redis minus ours, ms, of the last rounds; without the offset of tests.
     ahead: std::collections::VecDeque<i64>,
     best: i64,
+    /// When Redis was last heard, by its time and by ours.
     heard_ms: i64,
+    heard_at: Option<i64>,
+    /// What tests had added to the time then.
+    offset_ms: i64,
     alone: bool,
     /// Others may not know of us before.
     serves_from_ms: i64,
@@ -197,11 +201,12 @@ impl View {
         self.age_ms() <= FRESH_MS && self.now_ms() >= self.pulse().serves_from_ms
     }
 
-    /// How long ago the view heard from Redis.
-    pub fn age_ms(&self) -> i64 {
-        match self.pulse().heard_ms {
-            0 => i64::MAX,
-            heard => self.now_ms() - heard,
+    /// How long ago the view heard from Redis; by our own clock, because that of Redis may be set.
+    fn age_ms(&self) -> i64 {
+        let pulse = self.pulse();
+        match pulse.heard_at {
+            Some(heard_at) if pulse.offset_ms == self.clock.offset_ms() => self.ours_ms() - heard_at,
+            _ => i64::MAX,
         }
     }
 
@@ -226,10 +231,11 @@ impl View {
 
     // Writing: the follower alone ----------------------------------------------------------------
 
-    /// Waits until a round is wanted, `idle` at the most; a view that was asked lately wants one sooner.
-    pub async fn until_wanted(&self, busy: Duration, idle: Duration) {
+    /// Waits until a round is wanted, `idle` at the most; a view that is watched, or was asked lately, wants
+    /// one sooner.
+    pub async fn until_wanted(&self, is_watched: bool, busy: Duration, idle: Duration) {
         let quiet_ms = self.ours_ms().saturating_sub(self.last_asked.load(Ordering::Relaxed));
-        let pause = if quiet_ms < 5_000 { busy } else { idle };
+        let pause = if is_watched || quiet_ms < 5_000 { busy } else { idle };
         drop(tokio::time::timeout(pause, self.wanted.notified()).await);
     }
 
@@ -254,6 +260,7 @@ impl View {
             if pulse.ahead.len() == SAMPLES {
                 pulse.ahead.pop_front();
             }
+            (pulse.heard_at, pulse.offset_ms) = (Some(self.ours_ms()), self.clock.offset_ms());
             let ahead = now_ms - self.clock.offset_ms() - self.ours_ms();
             pulse.ahead.push_back(ahead);
             pulse.best = pulse.ahead.iter().copied().max().unwrap_or(ahead);

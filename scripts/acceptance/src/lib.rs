@@ -16,7 +16,8 @@
 //! - an answer ≥ 400 is problem+json with all six members and the request's id; 429 and 503 carry
 //!   `Retry-After`; nothing is 5xx unless the test has said [`Builder::with_outages`];
 //! - no position rises, is 0 or negative, while a person keeps a place;
-//! - at the end the books of the booking service are in order, and no service has stopped itself.
+//! - at the end the books of the booking service are in order, the admission logs of all queues keep what
+//!   was promised (order, rate, cap), and no service has stopped itself.
 //!
 //! `coverage` holds the services to their own OpenAPI documents, and those to the contract; `tidy` the
 //! tree to the habits of the house. `TEST_REDIS_URL` and `TEST_DATABASE_URL` name the servers

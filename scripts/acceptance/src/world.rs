@@ -42,6 +42,8 @@ pub struct World {
     two_clocks: bool,
     outages: bool,
     gated: Vec<&'static str>,
+    /// Where Redis is without a proxy before it.
+    redis_url: String,
     stores: Stores,
     services: Vec<Service>,
     http: reqwest::Client,
@@ -105,6 +107,7 @@ impl World {
             two_clocks: builder.two_clocks,
             outages: builder.outages,
             gated: builder.gated.split(',').collect(),
+            redis_url: builder.redis_url.unwrap_or_else(|| stores.redis_url.clone()),
             stores,
             services,
             http: http.build().expect("a client can be built"),
@@ -114,6 +117,11 @@ impl World {
             place: OnceLock::new(),
             issuer: OnceCell::new(),
         }
+    }
+
+    /// Where the queues' keys are: the URL of Redis, and what stands before each.
+    pub fn redis_keys(&self) -> (&str, &str) {
+        (&self.redis_url, &self.stores.redis_prefix)
     }
 
     /// The queue service's clock, and booking's unless the test asked for two.
@@ -266,6 +274,11 @@ impl World {
         let audit = self.admin().audit().await;
         if audit.status != 200 || audit["ok"] != true {
             complaints.push(format!("the books are not in order: {audit:?}"));
+        }
+        match queue_service::audit_logs(&self.redis_url, &self.stores.redis_prefix, None).await {
+            Ok(audit) if audit.is_violated => complaints.extend(audit.words),
+            Err(error) if !self.outages => complaints.push(format!("no admission log: {error:#}")),
+            _ => {}
         }
         complaints.extend(self.failures());
         complaints

@@ -17,6 +17,8 @@ mod coverage;
 #[cfg(test)]
 mod deploy;
 #[cfg(test)]
+mod fairness;
+#[cfg(test)]
 mod idempotency;
 #[cfg(test)]
 mod identity;
