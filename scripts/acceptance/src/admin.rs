@@ -84,6 +84,18 @@ impl<'w> Admin<'w> {
         call.json(&json!({ "jtis": jtis })).await
     }
 
+    /// Tells the queue service what is left to buy, as the booking service does.
+    pub async fn stock(self, body: &Value) -> Answer {
+        let call = self.world.call(Side::QueueOps, "POST", "/internal/v1/stock");
+        call.bearer(SERVICE_TOKEN).json(body).await
+    }
+
+    /// Tells the queue service how hard the service behind the line has it, as the booking service does.
+    pub async fn pressure(self, body: &Value) -> Answer {
+        let call = self.world.call(Side::QueueOps, "POST", "/internal/v1/pressure");
+        call.bearer(SERVICE_TOKEN).json(body).await
+    }
+
     /// The feed of revoked admissions; `query` without the question mark.
     pub async fn revocations(self, query: &str) -> Answer {
         let path = format!("/internal/v1/revocations?{query}");
