@@ -156,8 +156,8 @@ impl Room {
         };
         let silence_ms = i64::try_from(scene.waiting_ttl_ms).unwrap_or(i64::MAX);
         if standing != Standing::Scheduled && silence_ms > 0 {
-            let opened_ms = scene.opens_at.map_or(0, |at| at.timestamp_millis());
-            let seen = self.signs.last(place)?.max(opened_ms);
+            let since_ms = scene.silence_since().map_or(0, |at| at.timestamp_millis());
+            let seen = self.signs.last(place)?.max(since_ms);
             if now_ms > seen + silence_ms + GRACE_MS {
                 return None;
             }

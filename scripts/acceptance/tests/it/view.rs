@@ -271,3 +271,34 @@ fn without_the_store_the_view_answers_for_two_seconds_and_nobody_loses_the_place
 fn a_stalled_store_is_no_different() {
     away(false);
 }
+
+/// Silence is the person's: while nobody could be heard, nobody was silent.
+#[test]
+fn an_outage_longer_than_the_patience_with_silence_costs_nobody_the_place() {
+    let mut settings = settings();
+    settings["waiting_ttl_seconds"] = json!(3);
+    World::s1().queue(settings).paused().with_outages().replicas(2).run(async |world| {
+        let people = world.users("person", 5);
+        for person in &people {
+            person.join().await.ok(201);
+        }
+        let redis = world.redis.as_ref().unwrap();
+        redis.cut();
+        let gone = Instant::now();
+        while gone.elapsed() < Duration::from_secs(5) {
+            for person in &people {
+                drop(person.poll().await);
+            }
+            pause(300).await;
+        }
+        redis.mend();
+        for (position, person) in (1..).zip(&people) {
+            let status = eventually("the store is back", async || {
+                let status = person.poll().await;
+                if status.status == 503 { Err(format!("{status:?}")) } else { Ok(status) }
+            })
+            .await;
+            assert_eq!(status.ok(200)["position"], position);
+        }
+    });
+}
