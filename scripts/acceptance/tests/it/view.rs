@@ -101,6 +101,121 @@ fn no_position_rises_through_four_replicas() {
     positions_never_rise(4);
 }
 
+/// What a join tells is as old as what polls tell: people in front go while newcomers join.
+#[test]
+fn the_position_of_a_join_does_not_rise_at_the_next_poll() {
+    World::s2().queue(settings()).paused().replicas(2).run(async |world| {
+        let front = world.users("front", 150);
+        for answer in at_once(front.iter().map(User::join)).await {
+            answer.ok(201);
+        }
+        let over = AtomicBool::new(false);
+        let leaving = async {
+            for person in &front {
+                person.leave().await.ok(204);
+            }
+            over.store(true, Ordering::Relaxed);
+        };
+        let joining = at_once((0..4).map(async |line| {
+            let mut joined = 0;
+            while !over.load(Ordering::Relaxed) {
+                let person = world.user(&format!("late-{line}-{joined}"));
+                person.join().await.ok(201);
+                // Each looks at the position that the one before told.
+                person.poll().await.ok(200);
+                person.poll_as_user().await.ok(200);
+                person.call(Side::Queue, "POST", "/v1/queues/main/tokens").await.ok(200);
+                person.join().await.ok(200);
+                person.poll().await.ok(200);
+                person.leave().await.ok(204);
+                joined += 1;
+            }
+            joined
+        }));
+        let (joined, ()) = tokio::join!(joining, leaving);
+        assert!(joined.iter().sum::<i32>() > 20, "{joined:?}");
+    });
+}
+
+/// A replica that nobody asked for a while agrees with the others from its first answer on.
+#[test]
+fn a_replica_that_was_idle_is_of_one_mind_with_the_others() {
+    World::s2().queue(settings()).paused().replicas(2).run(async |world| {
+        let front = world.users("front", 260);
+        for answer in at_once(front.iter().map(User::join)).await {
+            answer.ok(201);
+        }
+        let last = world.user("last");
+        last.join().await.ok(201);
+        let token = last.queue_token();
+        let over = AtomicBool::new(false);
+        let leaving = async {
+            for some in front.chunks(4) {
+                let leave = async |person: &User<'_>| {
+                    let call =
+                        world.call(Side::Queue, "DELETE", &person.me("")).bearer(&person.queue_token());
+                    call.on(0).await.ok(204);
+                };
+                at_once(some.iter().map(leave)).await;
+                if over.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        };
+        let looking = async {
+            let mut before = i64::MAX;
+            let started = Instant::now();
+            let mut turn = 0;
+            while turn < 60 {
+                // The other one for long enough to be idle, then one after the other.
+                let idle = started.elapsed() < Duration::from_millis(6500);
+                turn += usize::from(!idle);
+                let position = poll(world, &last, &token, turn % 2).await.ok(200).int("position");
+                assert!(position <= before, "{position} after {before} at turn {turn}");
+                before = position;
+                pause(if idle { 10 } else { 1 }).await;
+            }
+            over.store(true, Ordering::Relaxed);
+        };
+        tokio::join!(leaving, looking);
+    });
+}
+
+/// At the opening the lots are known at once: nobody is told a place by the order of joining first.
+#[test]
+fn no_position_rises_at_the_opening_of_a_lottery() {
+    let mut settings = settings();
+    settings["order"] = json!("lottery");
+    settings["max_active"] = json!(0);
+    World::s2().replicas(2).run(async move |world| {
+        settings["opens_at"] = json!(world.in_hours(1));
+        world.admin().put_queue("draw", &settings).await.ok(201);
+        let people: Vec<_> = world.users("person", 1500).iter().map(|person| person.at("draw")).collect();
+        for answer in at_once(people.iter().map(User::join)).await {
+            assert_eq!(answer.ok(201)["status"], "scheduled");
+        }
+        let over = AtomicBool::new(false);
+        let opening = async {
+            pause(300).await;
+            world.advance_seconds(3601);
+            pause(2000).await;
+            over.store(true, Ordering::Relaxed);
+        };
+        let polling = at_once(people[..60].iter().map(async |person| {
+            let (mut status, mut polls) = (json!(null), 0);
+            while !over.load(Ordering::Relaxed) {
+                // Fails when the position rises.
+                status = person.poll().await.ok(200)["status"].clone();
+                polls += 1;
+            }
+            assert_eq!(status, "waiting");
+            polls
+        }));
+        let (polls, ()) = tokio::join!(polling, opening);
+        assert!(polls.iter().sum::<i32>() > 500, "{polls:?}");
+    });
+}
+
 /// Whoever was answered may ask another replica at once.
 #[test]
 fn the_end_of_a_place_is_known_on_every_replica_when_it_is_answered() {
