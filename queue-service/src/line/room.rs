@@ -152,7 +152,7 @@ impl Room {
             }
             QueueState::Scheduled => Standing::Scheduled,
             _ if scene.opens_at.is_some_and(|at| at.timestamp_millis() > now_ms) => Standing::Scheduled,
-            _ => Standing::Waiting { position },
+            _ => Standing::Waiting { position: position? },
         };
         let silence_ms = i64::try_from(scene.waiting_ttl_ms).unwrap_or(i64::MAX);
         if standing != Standing::Scheduled && silence_ms > 0 {
@@ -193,7 +193,7 @@ impl Room {
             // Told by the view, as every replica tells it: Redis is ahead of it.
             Standing::Waiting { position } => {
                 self.view.refresh().await;
-                Standing::Waiting { position: self.view.position(place).unwrap_or(position) }
+                Standing::Waiting { position: self.view.position_soon(place).await.unwrap_or(position) }
             }
             other => other,
         };
