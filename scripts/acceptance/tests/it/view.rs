@@ -181,6 +181,60 @@ fn a_replica_that_was_idle_is_of_one_mind_with_the_others() {
     });
 }
 
+/// A replica that has just started knows the line before it tells anybody a position.
+#[test]
+fn a_replica_that_starts_is_of_one_mind_with_the_others() {
+    World::s2().queue(settings()).paused().replicas(2).with_outages().programs().run(async |world| {
+        let front = world.users("front", 300);
+        for answer in at_once(front.iter().map(User::join)).await {
+            answer.ok(201);
+        }
+        let last = world.user("last");
+        last.join().await.ok(201);
+        let (token, over) = (last.queue_token(), AtomicBool::new(false));
+        let leaving = async {
+            for some in front.chunks(3) {
+                let leave = async |person: &User<'_>| {
+                    let call =
+                        world.call(Side::Queue, "DELETE", &person.me("")).bearer(&person.queue_token());
+                    call.on(1).await.ok(204);
+                };
+                at_once(some.iter().map(leave)).await;
+                if over.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        };
+        let restarting = async {
+            pause(500).await;
+            world.kill(Side::Queue).await;
+            pause(1500).await;
+            world.start_again_unready(Side::Queue).await;
+            pause(1500).await;
+            over.store(true, Ordering::Relaxed);
+        };
+        let looking = async {
+            let (mut before, mut told, mut turn) = (i64::MAX, [0, 0], 0);
+            while !over.load(Ordering::Relaxed) {
+                let call = world.get(Side::Queue, &last.me("")).bearer(&token).on(turn % 2);
+                turn += 1;
+                // While it is dead, or not ready, it says nothing.
+                let Ok(status) = call.attempt().await else { continue };
+                if status.status == 503 {
+                    continue;
+                }
+                let position = status.ok(200).int("position");
+                assert!(position <= before, "{position} after {before} at turn {turn}");
+                before = position;
+                told[(turn - 1) % 2] += 1;
+            }
+            told
+        };
+        let (told, (), ()) = tokio::join!(looking, leaving, restarting);
+        assert!(told.iter().all(|polls| *polls > 20), "{told:?}");
+    });
+}
+
 /// At the opening the lots are known at once: nobody is told a place by the order of joining first.
 #[test]
 fn no_position_rises_at_the_opening_of_a_lottery() {
