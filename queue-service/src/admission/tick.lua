@@ -54,7 +54,17 @@ if forced then let_in_how = 'hand' end
 -- a millionth, so that each lane with people in it gets its share of any run of admissions.
 local TURN = 1000000
 if named > 0 and room > 0 then
-  for number = 0, #lanes do lanes[number].turn = counted('turn' .. lanes[number].suffix) end
+  local turns = counted('turns')
+  for number = 0, #lanes do
+    local lane = lanes[number]
+    lane.turn = counted('turn' .. lane.suffix)
+    -- A share that was raised counts at once: nobody sits out the long turn of the old one.
+    local latest = lane.weight and turns + math.floor(TURN / lane.weight)
+    if latest and lane.turn > latest then
+      lane.turn = latest
+      set_counter('turn' .. lane.suffix, latest)
+    end
+  end
 end
 
 local function next_in(lane, most)

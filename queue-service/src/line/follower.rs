@@ -107,7 +107,7 @@ impl Follower {
         let heard_ms = news.scene.now.timestamp_millis();
         let is_newcomer = news.is_newcomer || first.is_newcomer;
         room.view.hear_scene(news.scene.clone(), news.others, is_newcomer);
-        room.view.begin(lanes, &recent, heard_ms);
+        room.view.begin(lanes, &recent, heard_ms, &news.lanes);
         self.has_begun = true;
         self.take(room, News { is_newcomer, ..news }).await;
         Ok(())

@@ -31,6 +31,8 @@ pub struct Lines {
 struct Lane {
     now: Gone,
     then: Gone,
+    /// Numbers up to this one have their places by lot.
+    drawn: u64,
     draw: Option<Draw>,
 }
 
@@ -49,7 +51,11 @@ impl Lines {
     /// first. What lies behind the horizon of them is taken back.
     pub fn new(gone: Vec<Gone>, recent: &[Departure], horizon_ms: i64) -> Self {
         let mut lines = Self::default();
-        lines.lanes.extend(gone.into_iter().map(|gone| Lane { then: gone.clone(), now: gone, draw: None }));
+        lines.lanes.extend(gone.into_iter().map(|gone| Lane {
+            then: gone.clone(),
+            now: gone,
+            ..Lane::default()
+        }));
         lines.lanes.resize_with(MOST_LANES, Lane::default);
         for departure in recent.iter().rev().filter(|departure| departure.at_ms > horizon_ms) {
             departure.moves.iter().rev().for_each(|step| lines.take_back(*step));
@@ -88,6 +94,7 @@ impl Lines {
     /// Takes note of how far the lanes have come at `at_ms`.
     pub fn hear_numbers(&mut self, at_ms: i64, numbers: &[LaneNumbers]) {
         for (index, numbers) in numbers.iter().enumerate().take(MOST_LANES) {
+            self.lanes[index].drawn = numbers.drawn;
             if numbers.floor > self.lanes[index].now.floor() {
                 self.lanes[index].now.raise_floor(numbers.floor);
                 self.pending.push_back((at_ms, Change::Floor { lane: index, floor: numbers.floor }));
@@ -142,6 +149,7 @@ impl Lines {
         let number = place % LANE;
         match &lane.draw {
             Some(draw) if draw.has(number) => draw.position(number),
+            _ if number <= lane.drawn => None,
             _ => Some(number - lane.then.before(number)),
         }
     }
@@ -214,6 +222,17 @@ mod tests {
         assert_eq!((lines.has(4), lines.position(5)), (false, Some(4)));
         lines.advance(200);
         assert_eq!(lines.position(5), Some(2));
+    }
+
+    #[test]
+    fn until_the_draw_is_known_nobody_drawn_has_a_position() {
+        let mut lines = Lines::new(vec![Gone::default()], &[], 0);
+        lines.hear_numbers(1, &[LaneNumbers { last: 6, floor: 0, drawn: 5 }]);
+        assert_eq!((lines.has(5), lines.position(5), lines.position(6)), (true, None, Some(6)));
+        lines.draw(0, Draw::new("seed", 1..=5));
+        let mut positions: Vec<_> = (1..=5).map(|number| lines.position(number)).collect();
+        positions.sort_unstable();
+        assert_eq!(positions, [Some(1), Some(2), Some(3), Some(4), Some(5)]);
     }
 
     #[test]

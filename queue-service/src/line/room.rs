@@ -160,12 +160,12 @@ impl Room {
             }
             QueueState::Scheduled => Standing::Scheduled,
             _ if scene.opens_at.is_some_and(|at| at.timestamp_millis() > now_ms) => Standing::Scheduled,
-            _ => Standing::Waiting { position },
+            _ => Standing::Waiting { position: position? },
         };
         let silence_ms = i64::try_from(scene.waiting_ttl_ms).unwrap_or(i64::MAX);
         if standing != Standing::Scheduled && silence_ms > 0 {
-            let opened_ms = scene.opens_at.map_or(0, |at| at.timestamp_millis());
-            let seen = self.signs.last(place)?.max(opened_ms);
+            let since_ms = scene.silence_since().map_or(0, |at| at.timestamp_millis());
+            let seen = self.signs.last(place)?.max(since_ms);
             if now_ms > seen + silence_ms + GRACE_MS {
                 return None;
             }
@@ -201,7 +201,7 @@ impl Room {
             // Told by the view, as every replica tells it: Redis is ahead of it.
             Standing::Waiting { position } => {
                 self.view.refresh().await;
-                Standing::Waiting { position: self.view.position(place).unwrap_or(position) }
+                Standing::Waiting { position: self.view.position_soon(place).await.unwrap_or(position) }
             }
             other => other,
         };

@@ -93,7 +93,7 @@ fn chunks_of(lanes: &[LaneNumbers]) -> Vec<u64> {
 /// Signs of life before this are too old, in tenths of seconds; `None` when nothing is.
 fn oldest_sign_of_life(scene: &Scene, now: i64) -> Option<u32> {
     let silence = i64::try_from(scene.waiting_ttl_ms).ok()? + GRACE_MS;
-    if scene.opens_at.is_some_and(|at| now < at.timestamp_millis() + silence) {
+    if scene.silence_since().is_some_and(|at| now < at.timestamp_millis() + silence) {
         return None;
     }
     u32::try_from((now - silence - SEEN_EPOCH_MS) / 100).ok()

@@ -115,7 +115,7 @@ fn or_empty(place: Option<u64>) -> String {
 }
 
 /// Numbers and words of a header, as `prelude/answer.lua` has them.
-pub type Header = ([i64; 13], [String; 3]);
+pub type Header = ([i64; 14], [String; 3]);
 type Answer = (String, u64, u64, String, i64, i64, i64, Option<u8>);
 
 fn answers((header, rows): (Header, Vec<Value>)) -> Result<Vec<Seen>, StoreError> {
@@ -140,6 +140,7 @@ pub fn scene((numbers, words): Header) -> Result<Scene, StoreError> {
         hold_until,
         remaining,
         renews,
+        recovered_at,
     ] = numbers;
     let [state, redirect_url, lanes] = words;
     let natural = |number: i64| u64::try_from(number).unwrap_or_default();
@@ -162,6 +163,7 @@ pub fn scene((numbers, words): Header) -> Result<Scene, StoreError> {
         is_held: now < hold_until,
         remaining: u64::try_from(remaining).ok(),
         renews: renews == 1,
+        recovered_at: (recovered_at > 0).then(|| moment(recovered_at)).transpose()?,
     })
 }
 

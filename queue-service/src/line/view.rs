@@ -36,6 +36,8 @@ const DELAY_MS: i64 = 100;
 const FRESH_MS: i64 = 100;
 /// How long that may take.
 const PATIENCE: Duration = Duration::from_millis(400);
+/// How long a draw may take: a million numbers take about a second of a core.
+const DRAW_PATIENCE: Duration = Duration::from_secs(3);
 /// A view that has heard nothing for so long says nothing.
 const STALE_MS: i64 = 2_000;
 /// Samples of the time of Redis; the best of them is taken.
@@ -77,7 +79,8 @@ struct Pulse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
     InLine {
-        position: u64,
+        /// `None` while the order of a draw is not known here yet.
+        position: Option<u64>,
     },
     /// Only Redis can tell: let in, ended, or not known yet.
     Elsewhere,
@@ -124,10 +127,7 @@ impl View {
             return Sight::Elsewhere;
         }
         let is_in_line = self.read(|lines| lines.has(place)).unwrap_or(false);
-        match self.position(place) {
-            Some(position) if is_in_line => Sight::InLine { position },
-            _ => Sight::Elsewhere,
-        }
+        if is_in_line { Sight::InLine { position: self.position(place) } } else { Sight::Elsewhere }
     }
 
     /// The position of a place that is in line, at the horizon.
@@ -138,6 +138,19 @@ impl View {
             lines.as_mut()?.advance(horizon);
         }
         self.read(|lines| lines.position(place))?
+    }
+
+    /// As [`View::position`]; waits, when need be, until the order of a draw is known.
+    pub async fn position_soon(&self, place: u64) -> Option<u64> {
+        let known = async {
+            loop {
+                match self.position(place) {
+                    Some(position) => return position,
+                    None => self.hear_again().await,
+                }
+            }
+        };
+        tokio::time::timeout(DRAW_PATIENCE, known).await.ok()
     }
 
     /// Waits, briefly, until what is told is fresh.
@@ -282,9 +295,10 @@ impl View {
     }
 
     /// Begins anew with what is gone at present.
-    pub fn begin(&self, gone: Vec<Gone>, recent: &[Departure], heard_ms: i64) {
+    pub fn begin(&self, gone: Vec<Gone>, recent: &[Departure], heard_ms: i64, numbers: &[LaneNumbers]) {
         let horizon = if self.pulse().alone { heard_ms } else { heard_ms - DELAY_MS };
-        let begun = Lines::new(gone, recent, horizon);
+        let mut begun = Lines::new(gone, recent, horizon);
+        begun.hear_numbers(heard_ms, numbers);
         *self.lines.write().unwrap_or_else(PoisonError::into_inner) = Some(begun);
     }
 

@@ -41,17 +41,26 @@ local function counted(name) return tonumber(redis.call('HGET', COUNTERS, name))
 local function set_counter(name, value) redis.call('HSET', COUNTERS, name, int(value)) end
 
 local kept = redis.call('HMGET', COUNTERS, 'clock', 'epoch', 'revision', 'hold_until', 'recover_until', 'outflow',
-  'server', 'recovered_at')
+  'server', 'recovered_at', 'called_at')
 local epoch, revision = tonumber(kept[2]) or 0, tonumber(kept[3]) or 0
 local hold_until, recover_until = tonumber(kept[4]) or 0, tonumber(kept[5]) or 0
 local outflow, recovered_at = tonumber(kept[6]) or 1000, tonumber(kept[8]) or 0
 
 -- Time is that of Redis and never goes back: a step of the clock must not refill the rate.
 local time = redis.call('TIME')
-local now = tonumber(string.match(ARGV[1], '^@(%d+)$'))
-if not now then now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[1]) end
+local called_at = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = tonumber(string.match(ARGV[1], '^@(%d+)$')) or called_at + tonumber(ARGV[1])
 local latest = tonumber(kept[1]) or 0
-if now < latest then now = latest elseif now > latest then set_counter('clock', now) end
+if now < latest then now = latest end
+if now > latest then redis.call('HSET', COUNTERS, 'clock', int(now), 'called_at', int(called_at)) end
+
+-- Every replica calls at least once a second. When none did, nobody in line could be heard, and silence
+-- is counted from here. (By the server's own time: the one that tests move would look like that.)
+local UNHEARD_MS = 3000
+if kept[9] and called_at - tonumber(kept[9]) > UNHEARD_MS then
+  recovered_at = now
+  set_counter('recovered_at', now)
+end
 
 local users, every_ms, max_active = tonumber(raw[1]), tonumber(raw[2]), tonumber(raw[3])
 local entry_ttl_s, max_life_s = tonumber(raw[4]), tonumber(raw[5])

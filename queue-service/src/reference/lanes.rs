@@ -119,14 +119,29 @@ impl Lines {
         Some(Spot { lane, rank: *own.people.keys().next()? })
     }
 
+    /// No lane sits out a longer turn than that of its present share.
+    pub fn shorten_turns(&mut self, named: &[Lane]) {
+        if named.is_empty() {
+            return;
+        }
+        for (lane, line) in self.lanes.iter_mut().enumerate().take(named.len() + 1) {
+            line.turn = line.turn.min(self.turns + stride(lane, named));
+        }
+    }
+
     /// The lane has had one admission.
     pub fn count_turn(&mut self, lane: usize, named: &[Lane]) {
         if named.is_empty() {
             return;
         }
-        let rest = 100 - named.iter().map(|lane| lane.share_percent).sum::<u32>();
-        let weight = lane.checked_sub(1).map_or(rest, |index| named[index].share_percent);
         self.turns = self.lanes[lane].turn;
-        self.lanes[lane].turn += 1_000_000 / u64::from(weight);
+        self.lanes[lane].turn += stride(lane, named);
     }
+}
+
+/// What one admission costs a lane.
+fn stride(lane: usize, named: &[Lane]) -> u64 {
+    let rest = 100 - named.iter().map(|lane| lane.share_percent).sum::<u32>();
+    let weight = lane.checked_sub(1).map_or(rest, |index| named[index].share_percent);
+    1_000_000 / u64::from(weight)
 }

@@ -404,6 +404,10 @@ impl Model {
             None if admits => self.window_room().min(self.cap_room()),
             None => 0,
         };
+        let named = self.settings.lanes.clone().unwrap_or_default();
+        if room > 0 {
+            self.lines.shorten_turns(&named);
+        }
         let mut admitted = 0;
         while admitted < room
             && let Some(spot) = self.lines.next()
@@ -414,7 +418,7 @@ impl Model {
                 self.depart(spot.place(), Ended::Expired);
             } else {
                 self.admit(&person.user, spot.place(), forced.is_none());
-                self.lines.count_turn(spot.lane, self.settings.lanes.as_deref().unwrap_or_default());
+                self.lines.count_turn(spot.lane, &named);
                 admitted += 1;
             }
         }

@@ -84,10 +84,16 @@ impl<'w> Admin<'w> {
         call.json(&json!({ "jtis": jtis })).await
     }
 
-    /// What the booking service tells of itself: `stock` or `pressure`.
-    pub async fn tell(self, what: &str, body: &Value) -> Answer {
-        let path = format!("/internal/v1/{what}");
-        self.world.call(Side::QueueOps, "POST", &path).bearer(SERVICE_TOKEN).json(body).await
+    /// Tells the queue service what is left to buy, as the booking service does.
+    pub async fn stock(self, body: &Value) -> Answer {
+        let call = self.world.call(Side::QueueOps, "POST", "/internal/v1/stock");
+        call.bearer(SERVICE_TOKEN).json(body).await
+    }
+
+    /// Tells the queue service how hard the service behind the line has it, as the booking service does.
+    pub async fn pressure(self, body: &Value) -> Answer {
+        let call = self.world.call(Side::QueueOps, "POST", "/internal/v1/pressure");
+        call.bearer(SERVICE_TOKEN).json(body).await
     }
 
     /// The feed of revoked admissions; `query` without the question mark.

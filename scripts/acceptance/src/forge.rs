@@ -19,9 +19,18 @@ const YEAR_SECONDS: i64 = 365 * 24 * 3600;
 impl World {
     /// A user token of the identity provider, good for a year.
     pub fn user_token(&self, id: &str) -> String {
+        self.user_token_with(id, json!({}))
+    }
+
+    /// As [`World::user_token`], with more claims.
+    pub fn user_token_with(&self, id: &str, more: Value) -> String {
         let now = self.clock().unix_seconds();
         let exp = now + YEAR_SECONDS;
-        self.user_token_of(&json!({ "sub": id, "iat": now, "exp": exp, "iss": ISSUER, "aud": AUDIENCE }))
+        let mut claims = json!({ "sub": id, "iat": now, "exp": exp, "iss": ISSUER, "aud": AUDIENCE });
+        if let (Some(claims), Value::Object(more)) = (claims.as_object_mut(), more) {
+            claims.extend(more);
+        }
+        self.user_token_of(&claims)
     }
 
     /// A user token that says just that.

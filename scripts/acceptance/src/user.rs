@@ -9,6 +9,7 @@ use shared::tokens::entry::EntryClaims;
 
 use crate::answer::Answer;
 use crate::call::{Call, Side};
+use crate::events::Events;
 use crate::patience::eventually;
 use crate::places::{Concert, Date};
 use crate::world::World;
@@ -54,13 +55,21 @@ struct Hand {
 
 impl<'w> User<'w> {
     pub(crate) fn new(world: &'w World, id: &str, queue: &str) -> Self {
-        let token = world.user_token(id);
+        Self::with_token(world, id, queue, world.user_token(id))
+    }
+
+    fn with_token(world: &'w World, id: &str, queue: &str, token: String) -> Self {
         Self { world, id: id.to_owned(), token, queue: queue.to_owned(), hand: Mutex::default() }
     }
 
     /// The same person in front of another queue, with empty hands.
     pub fn at(&self, queue: &str) -> Self {
-        Self::new(self.world, &self.id, queue)
+        Self::with_token(self.world, &self.id, queue, self.token.clone())
+    }
+
+    /// The same person with another user token, and empty hands.
+    pub fn with(&self, token: String) -> Self {
+        Self::with_token(self.world, &self.id, &self.queue, token)
     }
 
     pub fn id(&self) -> &str {
@@ -129,6 +138,12 @@ impl<'w> User<'w> {
     /// Leaves, with the queue token.
     pub async fn leave(&self) -> Answer {
         self.world.call(Side::Queue, "DELETE", &self.me("")).bearer(&self.queue_token()).await
+    }
+
+    /// Listens, with the queue token.
+    pub async fn listen(&self) -> Events {
+        let call = self.world.get(Side::Queue, &self.me("/events")).bearer(&self.queue_token());
+        Events::of(call.stream().await)
     }
 
     /// `/v1/queues/{queue}/tokens/me` and `tail`.

@@ -23,13 +23,19 @@ mod idempotency;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod lanes;
+#[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod listening;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod order;
 #[cfg(test)]
 mod outages;
+#[cfg(test)]
+mod outflow;
 #[cfg(test)]
 mod points;
 #[cfg(test)]
@@ -49,6 +55,10 @@ mod s3;
 #[cfg(test)]
 mod s4;
 #[cfg(test)]
+mod stock;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod view;

@@ -22,6 +22,8 @@ const CONTRACT: &str = "
     POST /admin/v1/queues/{}/close: 200, 404 queue_not_found
     POST /admin/v1/queues/{}/admit: 200, 404 queue_not_found, 422 invalid_request
     DELETE /admin/v1/queues/{}/tokens/{}: 204, 404 queue_not_found
+    POST /internal/v1/stock: 200, 401 unauthorized, 403 forbidden, 422 invalid_request
+    POST /internal/v1/pressure: 200, 401 unauthorized, 403 forbidden, 422 invalid_request
     POST /internal/v1/queues/{}/completions: 200, 401 unauthorized, 404 queue_not_found, 422 invalid_request
     GET /internal/v1/revocations: 200, 401 unauthorized, 401 invalid_token
 ";
@@ -75,10 +77,9 @@ async fn successes(world: &World) {
     }
     admin.admit("other", 1).await.ok(200);
     admin.complete("main", &[]).await.ok(200);
+    admin.stock(&json!({ "as_of": world.in_hours(0), "items": [] })).await.ok(200);
+    admin.pressure(&json!({ "reporter": "booking" })).await.ok(200);
     admin.revocations("").await.ok(200);
-    let stock = json!({ "as_of": "2026-01-01T00:00:00Z", "items": [] });
-    admin.tell("stock", &stock).await.ok(200);
-    admin.tell("pressure", &json!({ "reporter": "one" })).await.ok(200);
     ann.leave().await.ok(204);
 }
 
