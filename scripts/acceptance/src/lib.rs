@@ -63,5 +63,6 @@ pub use places::{Concert, Date, PRICE};
 pub use proxy::Proxy;
 pub use redis_cluster::RedisCluster;
 pub use redis_sentinel::RedisSentinel;
-pub use user::{Row, User};
+pub use redis_server::RedisServer;
+pub use user::{Row, User, read_claims};
 pub use world::World;

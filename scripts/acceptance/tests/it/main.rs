@@ -15,6 +15,8 @@ mod contract;
 #[cfg(test)]
 mod coverage;
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
 mod deploy;
 #[cfg(test)]
 mod idempotency;
@@ -22,6 +24,8 @@ mod idempotency;
 mod identity;
 #[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod loss;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
