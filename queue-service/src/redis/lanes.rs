@@ -13,8 +13,8 @@
 //! - A lane is given up once, however many commands break on it: by identity, not by number.
 //! - Each new lane learns which server it leads to before anything is put to it; every script is told.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deadpool::Runtime;
