@@ -43,6 +43,7 @@ pub struct World {
     outages: bool,
     gated: Vec<&'static str>,
     stores: Stores,
+    redis_url: String,
     services: Vec<Service>,
     http: reqwest::Client,
     in_flight: Semaphore,
@@ -106,6 +107,7 @@ impl World {
             outages: builder.outages,
             gated: builder.gated.split(',').collect(),
             stores,
+            redis_url,
             services,
             http: http.build().expect("a client can be built"),
             in_flight: Semaphore::new(IN_FLIGHT),
@@ -235,6 +237,11 @@ impl World {
     /// Everything that was asked and answered so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().expect("nobody panicked here").clone()
+    }
+
+    /// Where the queue service has its data.
+    pub(crate) fn redis_url_and_prefix(&self) -> (&str, &str) {
+        (&self.redis_url, &self.stores.redis_prefix)
     }
 
     pub(crate) fn is_gated(&self, row: Row) -> bool {

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   join ──▶ poll, poll, poll … ──▶ let in: poll on ──┬─ stays ──▶ until told that the token has ended
-//!                                                     └─ leaves, or is removed from the line
+//!                                                     ├─ leaves
+//!                                                     └─ falls silent, where the test wants some to
 //! ```
 //!
 //! The promises, and who looks at them:
@@ -22,6 +23,8 @@ use acceptance::{Answer, Side, User, World, at_once, pause, read_claims, within}
 use serde_json::{Value, json};
 
 const POLL_EVERY_MS: u64 = 120;
+/// After so many polls in line those who abandon are gone, without a word.
+const PATIENT_FOR: usize = 3;
 /// How long those who leave the slot stay in it.
 const SHOPPING_MS: i64 = 300;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -82,6 +85,8 @@ pub struct Crowd<'w> {
     limits: Limits,
     people: Vec<Person<'w>>,
     replicas: usize,
+    poll_every_ms: u64,
+    abandoning: bool,
     joined: AtomicUsize,
     is_over: AtomicBool,
     rises: AtomicBool,
@@ -108,6 +113,8 @@ impl<'w> Crowd<'w> {
             limits,
             people: (0..size).map(person).collect(),
             replicas,
+            poll_every_ms: POLL_EVERY_MS,
+            abandoning: false,
             joined: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
             rises: AtomicBool::new(false),
@@ -117,6 +124,11 @@ impl<'w> Crowd<'w> {
             samples: AtomicUsize::new(0),
             wrongs: Mutex::default(),
         }
+    }
+
+    /// Everybody polls once in so many milliseconds, and one in five falls silent, in line or inside.
+    pub fn abandoning(self, poll_every_ms: u64) -> Self {
+        Self { poll_every_ms, abandoning: true, ..self }
     }
 
     pub fn now_ms(&self) -> i64 {
@@ -212,7 +224,8 @@ impl<'w> Crowd<'w> {
     /// Reads the operator's report every 10 ms.
     async fn watch(&self) {
         while !self.is_over.load(Relaxed) {
-            let report = self.world.admin().call(Side::QueueOps, "GET", "/admin/v1/queues/main").attempt().await;
+            let report =
+                self.world.admin().call(Side::QueueOps, "GET", "/admin/v1/queues/main").attempt().await;
             if let Ok(report) = report
                 && report.status == 200
             {
@@ -280,16 +293,17 @@ impl Person<'_> {
     }
 
     async fn live(&self, crowd: &Crowd<'_>) {
+        let mut polls = 0;
         while !crowd.is_over.load(Relaxed) && !self.story().is_over {
             let token = self.story().token.clone();
             if let Some(token) = token {
-                let polls = (0..crowd.replicas.min(2)).map(|turn| {
-                    let replica = (self.number + turn) % crowd.replicas;
-                    let call = crowd.world.get(Side::Queue, &self.user.me("")).bearer(&token);
-                    if crowd.replicas > 2 { call.attempt() } else { call.on(replica).attempt() }
-                });
                 let known = self.story().entries.len();
-                let answers = at_once(polls).await;
+                let at_once_on = if crowd.abandoning { 1 } else { crowd.replicas.min(2) };
+                let answers = at_once((0..at_once_on).map(|turn| {
+                    let replica = (self.number + polls + turn) % crowd.replicas;
+                    crowd.world.get(Side::Queue, &self.user.me("")).bearer(&token).on(replica).attempt()
+                }))
+                .await;
                 let answers: Vec<_> = answers.into_iter().flatten().collect();
                 self.heard_positions(crowd, &answers);
                 answers.iter().for_each(|answer| self.hear(crowd, answer, known));
@@ -297,7 +311,20 @@ impl Person<'_> {
                     self.leave(crowd, &token).await;
                 }
             }
-            pause(POLL_EVERY_MS).await;
+            polls += 1;
+            if crowd.abandoning && self.abandons(polls) {
+                self.story().is_over = true;
+            }
+            pause(crowd.poll_every_ms).await;
+        }
+    }
+
+    fn abandons(&self, polls: usize) -> bool {
+        let is_inside = !self.story().entries.is_empty();
+        match self.number % 10 {
+            4 => is_inside,
+            7 => polls >= PATIENT_FOR + self.number % 16,
+            _ => false,
         }
     }
 

@@ -25,6 +25,8 @@ mod identity;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod loss;
 #[cfg(test)]
 mod operations;
@@ -36,6 +38,8 @@ mod outages;
 mod points;
 #[cfg(test)]
 mod races;
+#[cfg(test)]
+mod replicas;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]
