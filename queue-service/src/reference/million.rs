@@ -103,10 +103,7 @@ impl Line {
         let place = self.drawn();
         let look = Look { user: user(place), place: Some(place) };
         line::leave(&self.room.redis, &self.room.keys, self.when(), &look).await.unwrap();
-        let fate = &mut self.fates[place as usize];
-        if *fate == Fate::InLine {
-            *fate = Fate::Left;
-        }
+        self.fates[place as usize] = Fate::Left;
     }
 
     /// One step of admission: the front of the line, as many as a step takes.
