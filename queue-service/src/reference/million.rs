@@ -38,6 +38,7 @@ enum Fate {
 
 /// The line, the list beside it, and what is drawn.
 struct Line {
+    keyspace: Keyspace,
     room: Arc<Room>,
     /// By place; 0 is nobody's.
     fates: Vec<Fate>,
@@ -52,9 +53,9 @@ impl Line {
     fn open(lifecycle: &Lifecycle) -> Self {
         let (redis, clock) = (redis(), Clock::system());
         let keyspace = Keyspace::new(format!("million-{}:", uuid()));
-        let queues = Queues::new(redis.clone(), keyspace, clock.clone());
+        let queues = Queues::new(redis.clone(), keyspace.clone(), clock.clone());
         let room = Room::open(QueueId::parse("main").unwrap(), queues, redis, clock, lifecycle);
-        Self { room, fates: vec![Fate::LetIn], random: StdRng::seed_from_u64(rand::random()) }
+        Self { keyspace, room, fates: vec![Fate::LetIn], random: StdRng::seed_from_u64(rand::random()) }
     }
 
     fn when(&self) -> When {
@@ -179,7 +180,7 @@ impl Line {
     async fn remove(&self) {
         let keys = &self.room.keys;
         let mut unlink = redis::cmd("UNLINK");
-        unlink.arg(keys.for_scripts().as_slice());
+        unlink.arg(keys.for_scripts().as_slice()).arg(self.keyspace.queues());
         for chunk in 0..=self.last() / SEEN_CHUNK {
             unlink.arg(keys.seen(chunk)).arg(keys.gone(chunk));
         }

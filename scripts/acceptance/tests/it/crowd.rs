@@ -208,7 +208,7 @@ impl<'w> Crowd<'w> {
     pub async fn live(&self, story: impl Future<Output = ()>) {
         let ending = async {
             story.await;
-            within(2 * PATIENCE, "everybody was served", async || {
+            within(4 * PATIENCE, "everybody was served", async || {
                 let left: Vec<_> = self.people.iter().filter(|person| !person.story().is_over).collect();
                 let numbers: Vec<_> = left.iter().map(|person| person.number).collect();
                 if left.is_empty() { Ok(()) } else { Err(format!("{numbers:?}; {:?}", self.wrongs())) }
