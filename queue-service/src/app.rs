@@ -56,14 +56,15 @@ impl App {
             Some(id) => self.rooms.get(&id).await?,
             None => None,
         };
-        room.ok_or_else(|| StoreError::NoQueue.into())
+        room.ok_or_else(|| Problem::new(&refusals::QUEUE_NOT_FOUND, "There is no such queue."))
     }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::NoQueue => Problem::new(&refusals::QUEUE_NOT_FOUND, "There is no such queue."),
+            // Asked through a room, so there was one: the store was emptied, and gets it back (`follower.rs`).
+            StoreError::NoQueue => Problem::unavailable("queue's store", "it has lost the queue"),
             StoreError::OrderFixed => {
                 Problem::invalid_field("order", "people are in line in the present order")
                     .renamed(&refusals::INVALID_SETTINGS)

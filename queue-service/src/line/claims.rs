@@ -1,5 +1,5 @@
-//! The admissions that this replica has told somebody of, until their tokens end. Should the store forget
-//! them, they are put back (`follower.rs`).
+//! The admissions that this replica has told somebody of, until their tokens end and a while longer. Should the
+//! store forget them, they are put back, or ended (`follower.rs`, `regain.lua`).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,6 +8,9 @@ use super::feed::Claim;
 
 /// Between two removals of those that have ended.
 const TIDY_EVERY: usize = 10_000;
+
+/// How long after its end an admission is remembered: a store that is back late must hear that it was given.
+const KEPT_S: i64 = 600;
 
 /// One per user: a later admission takes the place of an older.
 #[derive(Default)]
@@ -23,7 +26,7 @@ impl Claims {
         *noted += 1;
         if *noted >= TIDY_EVERY {
             *noted = 0;
-            claims.retain(|_, claim| claim.admission.exp > now_s);
+            claims.retain(|_, claim| claim.admission.exp + KEPT_S > now_s);
         }
         claims.insert(claim.user.clone(), claim);
     }

@@ -15,8 +15,9 @@
 //! - who ended a place is answered when every replica has heard it: [`View::settle`]; who was let in hears it
 //!   when everybody behind has moved up: [`View::until_shown`]. So nobody knows more than positions show.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -49,6 +50,8 @@ pub struct View {
     origin: Instant,
     lines: RwLock<Option<Lines>>,
     pulse: RwLock<Pulse>,
+    /// Time of Redis minus ours, round by round.
+    ahead: Mutex<VecDeque<i64>>,
     scene: ArcSwapOption<Scene>,
     numbers: ArcSwap<Vec<LaneNumbers>>,
     /// Rounds of the follower: begun, and done.
@@ -60,10 +63,9 @@ pub struct View {
 }
 
 /// What is known of the time of Redis and of the other replicas.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Pulse {
-    /// Time of Redis minus ours, ms, of the last rounds; without the offset of tests.
-    ahead: std::collections::VecDeque<i64>,
+    /// Time of Redis minus ours, ms, without the offset of tests: the best of the last rounds.
     best: i64,
     /// When Redis was last heard, by its time and by ours.
     heard_ms: i64,
@@ -94,6 +96,7 @@ impl View {
             origin: Instant::now(),
             lines: RwLock::new(None),
             pulse: RwLock::default(),
+            ahead: Mutex::default(),
             scene: ArcSwapOption::empty(),
             numbers: ArcSwap::default(),
             begun: AtomicU64::new(0),
@@ -234,8 +237,9 @@ impl View {
         self.lines.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(reading)
     }
 
-    fn pulse(&self) -> std::sync::RwLockReadGuard<'_, Pulse> {
-        self.pulse.read().unwrap_or_else(PoisonError::into_inner)
+    /// A copy, not a guard: who holds one and asks again hangs when the follower wants to write in between.
+    fn pulse(&self) -> Pulse {
+        *self.pulse.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ours_ms(&self) -> i64 {
@@ -269,14 +273,15 @@ impl View {
     pub fn hear_scene(&self, scene: Scene, others: u64, is_newcomer: bool) {
         let now_ms = scene.now.timestamp_millis();
         {
-            let mut pulse = self.pulse.write().unwrap_or_else(PoisonError::into_inner);
-            if pulse.ahead.len() == SAMPLES {
-                pulse.ahead.pop_front();
+            let mut samples = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+            if samples.len() == SAMPLES {
+                samples.pop_front();
             }
             (pulse.heard_at, pulse.offset_ms) = (Some(self.ours_ms()), self.clock.offset_ms());
             let ahead = now_ms - self.clock.offset_ms() - self.ours_ms();
-            pulse.ahead.push_back(ahead);
-            pulse.best = pulse.ahead.iter().copied().max().unwrap_or(ahead);
+            samples.push_back(ahead);
+            let mut pulse = self.pulse.write().unwrap_or_else(PoisonError::into_inner);
+            pulse.best = samples.iter().copied().max().unwrap_or(ahead);
             pulse.heard_ms = now_ms;
             pulse.alone = others == 0;
             if is_newcomer && others > 0 {
@@ -341,5 +346,40 @@ impl View {
     /// Whether a place is in line, for the sweep.
     pub fn has(&self, place: u64) -> bool {
         self.read(|lines| lines.has(place)).unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::super::store;
+    use super::*;
+
+    /// A lock that is taken twice by one thread hangs when another wants to write in between
+    #[test]
+    fn polls_and_the_follower_never_wait_for_each_other_for_ever() {
+        const ROUNDS: usize = 200_000;
+        let view = Arc::new(View::new(Clock::system()));
+        let words = ["open".to_owned(), String::new(), String::new()];
+        let scene = store::scene(([1; 13], words)).unwrap();
+        let (done, ended) = mpsc::channel();
+        for thread in 0..3 {
+            let (view, scene, done) = (view.clone(), scene.clone(), done.clone());
+            std::thread::spawn(move || {
+                for round in 0..ROUNDS {
+                    if thread == 0 {
+                        view.hear_scene(scene.clone(), 1, false);
+                        view.hear(&[], &[]);
+                    } else {
+                        view.sight(round as u64);
+                    }
+                }
+                done.send(()).unwrap();
+            });
+        }
+        for _ in 0..3 {
+            ended.recv_timeout(Duration::from_secs(30)).expect("a thread hangs");
+        }
     }
 }

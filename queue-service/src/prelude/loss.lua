@@ -7,9 +7,10 @@
 -- `revision` counts the calls that changed anything of weight. Every answer tells it, every replica
 -- remembers it, and hands it back with the next call: a store that has a lower one forgot something.
 -- Whoever remembers must speak before a store that forgot has gone on: so when another server answers than
--- before, nobody is let in for LISTEN_MS, in which every replica calls many times. What the last call before
--- a crash did, whose answer nobody received, was told to nobody. A caller that does not trust this
--- (`!`) has every new server treated as one that forgot; tests/model_check shows what either needs.
+-- before, nobody is let in for LISTEN_MS, in which every replica calls many times; and all count as seen
+-- then, since nobody could poll a server that was away. What the last call before a crash did, whose answer
+-- nobody received, was told to nobody. A caller that does not trust this (`!`) has every new server treated
+-- as one that forgot; tests/model_check shows what either needs.
 --
 -- While nobody is let in every lease ends that may exist, and everybody in line has the time to poll: all count
 -- as seen at that moment, and a place that was let in and not claimed may still be.
@@ -47,9 +48,9 @@ if server ~= '-' and server ~= kept[7] then
   redis.call('HSET', COUNTERS, 'server', server)
   if kept[7] and distrust == '!' then
     recover(epoch, {})
-  elseif kept[7] and hold_until < now + LISTEN_MS then
-    hold_until = now + LISTEN_MS
-    set_counter('hold_until', hold_until)
+  elseif kept[7] then
+    hold_until, recovered_at = math.max(hold_until, now + LISTEN_MS), now
+    redis.call('HSET', COUNTERS, 'hold_until', int(hold_until), 'recovered_at', int(now))
   end
 end
 if told ~= '' then

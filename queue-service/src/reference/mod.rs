@@ -10,6 +10,7 @@
 //! `REFERENCE_STEPS` and `REFERENCE_SEED` choose how long and which traces; a failure names its seed.
 
 mod lanes;
+mod million;
 mod model;
 
 use rand::rngs::StdRng;

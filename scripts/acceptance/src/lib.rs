@@ -1,7 +1,7 @@
 //! The harness of the black-box tests: worlds, actors, answers.
 //!
 //! A test builds a [`World`] (both services, real Redis, real Postgres, everything in it fresh),
-//! and lets actors do things over HTTP. It never looks into a store.
+//! and lets actors do things over HTTP. It never looks into a store, but for a queue's admission log.
 //!
 //! ```text
 //!  World::s1().queue(json!({"max_active": 1})).run(async |world| {
@@ -39,6 +39,7 @@ mod call;
 mod events;
 mod forge;
 mod keys;
+mod log;
 mod patience;
 mod places;
 mod proxy;
@@ -61,11 +62,12 @@ pub use call::{Call, Seen, Side};
 pub use events::{Event, Events};
 pub use forge::{AUDIENCE, ISSUER, forged, signature_of_a_stranger};
 pub use keys::{ADMIN_TOKEN, Keys, SERVICE_TOKEN, new_secret};
+pub use log::Admissions;
 pub use patience::{at_once, eventually, pause, within};
 pub use places::{Concert, Date, PRICE};
 pub use proxy::Proxy;
 pub use redis_cluster::RedisCluster;
 pub use redis_sentinel::RedisSentinel;
 pub use redis_server::RedisServer;
-pub use user::{Row, User};
+pub use user::{Row, User, read_claims};
 pub use world::World;

@@ -87,6 +87,19 @@ impl RedisSentinel {
         }
     }
 
+    /// From now on the replicas hear nothing of the first master: it does not know their password any more.
+    pub async fn cut_replication(&self) {
+        for replica in &self.servers[1..] {
+            replica.say::<()>(&["CONFIG", "SET", "masterauth", "forgotten"]).await;
+            replica.say::<u64>(&["CLIENT", "KILL", "TYPE", "master"]).await;
+            within(LIMIT, "a replica has lost its master", async || {
+                let link = replica.info("replication", "master_link_status").await;
+                if link == "down" { Ok(()) } else { Err(link) }
+            })
+            .await;
+        }
+    }
+
     /// Kills the first master.
     pub fn kill_master(&self) {
         self.servers[0].kill();

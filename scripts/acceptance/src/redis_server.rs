@@ -62,6 +62,17 @@ impl RedisServer {
         Self { port, folder, arguments, password, keeper: Mutex::default() }
     }
 
+    /// Starts a killed one again, with what it had written to its folder: without `save` and `appendonly`
+    /// that is what [`RedisServer::remember`] has written, or nothing.
+    pub async fn start_again(&self) {
+        self.run().await;
+    }
+
+    /// Writes a copy of its data to its folder.
+    pub async fn remember(&self) {
+        self.say::<()>(&["SAVE"]).await;
+    }
+
     async fn run(&self) {
         let log = self.folder.join("log");
         let mut keeper = Command::new("sh");
@@ -89,6 +100,11 @@ impl RedisServer {
         let id = self.info("server", "process_id").await;
         let stopped = Command::new("kill").args(["-STOP", &id]).status();
         assert!(stopped.is_ok_and(|status| status.success()), "kill -STOP {id} failed");
+    }
+
+    /// `REDIS_URL` of it.
+    pub fn url(&self) -> String {
+        format!("redis://{}/", self.address())
     }
 
     /// `127.0.0.1:port`.

@@ -111,6 +111,11 @@ impl Service {
         }
     }
 
+    /// Whether it was ended and not started again.
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(*self.running.lock().expect("nobody panicked here"), Running::Dead)
+    }
+
     /// Starts a killed program again at its old addresses.
     pub(crate) fn start_again(&self) {
         let program = Program::start(self.kind.program(), &self.arguments, &self.folder);

@@ -45,6 +45,7 @@ pub struct World {
     /// Where Redis is without a proxy before it.
     redis_url: String,
     stores: Stores,
+    redis_url: String,
     services: Vec<Service>,
     http: reqwest::Client,
     in_flight: Semaphore,
@@ -109,6 +110,7 @@ impl World {
             gated: builder.gated.split(',').collect(),
             redis_url: builder.redis_url.unwrap_or_else(|| stores.redis_url.clone()),
             stores,
+            redis_url,
             services,
             http: http.build().expect("a client can be built"),
             in_flight: Semaphore::new(IN_FLIGHT),
@@ -187,10 +189,13 @@ impl World {
         crate::raw::send(&self.base(side, None), head, body).await
     }
 
-    /// Where a listener of a replica is; without a number, one or another in a pattern without period.
+    /// Where a listener of a replica is; without a number, one or another of those that were not killed, in a
+    /// pattern without period.
     pub fn base(&self, side: Side, replica: Option<usize>) -> String {
-        let kind = if side.is_queue() { Kind::Queue } else { Kind::Booking };
-        let services: Vec<_> = self.services.iter().filter(|service| service.kind() == kind).collect();
+        let mut services = self.all(side);
+        if replica.is_none() && services.iter().any(|service| !service.is_dead()) {
+            services.retain(|service| !service.is_dead());
+        }
         let number = replica.unwrap_or_else(|| {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);
             turn.wrapping_mul(GOLDEN_RATIO) >> 32
@@ -206,6 +211,18 @@ impl World {
     /// Kills the first replica of a service.
     pub async fn kill(&self, side: Side) {
         self.first(side).kill().await;
+    }
+
+    /// Kills one replica of a service.
+    pub async fn kill_replica(&self, side: Side, replica: usize) {
+        self.all(side)[replica].kill().await;
+    }
+
+    /// Starts one killed replica again and waits until it is live.
+    pub async fn start_replica_again(&self, side: Side, replica: usize) {
+        let service = self.all(side)[replica];
+        service.start_again();
+        self.until(service, "livez").await;
     }
 
     /// Starts a killed program again and waits until it is ready.
@@ -230,6 +247,11 @@ impl World {
         self.seen.lock().expect("nobody panicked here").clone()
     }
 
+    /// Where the queue service has its data.
+    pub(crate) fn redis_url_and_prefix(&self) -> (&str, &str) {
+        (&self.redis_url, &self.stores.redis_prefix)
+    }
+
     pub(crate) fn is_gated(&self, row: Row) -> bool {
         self.gated.contains(&row.word())
     }
@@ -247,8 +269,12 @@ impl World {
     }
 
     fn first(&self, side: Side) -> &Service {
+        self.all(side).first().copied().expect("every world has both")
+    }
+
+    fn all(&self, side: Side) -> Vec<&Service> {
         let kind = if side.is_queue() { Kind::Queue } else { Kind::Booking };
-        self.services.iter().find(|service| service.kind() == kind).expect("every world has both")
+        self.services.iter().filter(|service| service.kind() == kind).collect()
     }
 
     async fn until(&self, service: &Service, probe: &str) {

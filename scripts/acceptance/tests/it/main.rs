@@ -15,6 +15,8 @@ mod contract;
 #[cfg(test)]
 mod coverage;
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
 mod deploy;
 #[cfg(test)]
 mod fairness;
@@ -27,7 +29,11 @@ mod lanes;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod listening;
+#[cfg(test)]
+mod loss;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
@@ -40,6 +46,8 @@ mod outflow;
 mod points;
 #[cfg(test)]
 mod races;
+#[cfg(test)]
+mod replicas;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]
