@@ -113,6 +113,10 @@ impl QueueKeys {
         &self.script_keys[0]
     }
 
+    pub fn counters(&self) -> &str {
+        &self.script_keys[1]
+    }
+
     pub fn waiting(&self) -> &str {
         &self.script_keys[2]
     }

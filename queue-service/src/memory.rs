@@ -35,7 +35,8 @@ impl Memory {
 
     /// Takes note of what a script told.
     pub fn hear(&self, text: String) {
-        let mut numbers = text.split(' ').map_while(|number| number.parse().ok());
+        // The server that told comes first.
+        let mut numbers = text.split(' ').skip(1).map_while(|number| number.parse().ok());
         let (Some(epoch), Some(revision)) = (numbers.next(), numbers.next()) else { return };
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if (epoch, revision) < (last.epoch, last.revision) {
@@ -60,9 +61,9 @@ mod tests {
     fn the_latest_is_kept_whatever_order_answers_come_in() {
         let memory = Memory::default();
         assert_eq!(memory.tell(), "");
-        for told in ["0 7 3 0", "0 5 2 0", "nonsense", "1 2 1000 0", "0 9 4 0"] {
+        for told in ["a 0 7 3 0", "a 0 5 2 0", "nonsense", "b 1 2 1000 0", "a 0 9 4 0"] {
             memory.hear(told.to_owned());
         }
-        assert_eq!((memory.tell().as_str(), *memory.epochs().borrow()), ("1 2 1000 0", 1));
+        assert_eq!((memory.tell().as_str(), *memory.epochs().borrow()), ("b 1 2 1000 0", 1));
     }
 }

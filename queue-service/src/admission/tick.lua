@@ -15,7 +15,8 @@ local forced = tonumber(ARGV[4])
 local ended = redis.call('ZRANGEBYSCORE', ACTIVE, '-inf', '(' .. int(now), 'LIMIT', 0, BATCH)
 for _, user in ipairs(ended) do
   local a = admission_of(user)
-  if a.iat > 0 or not in_force(a) then end_admission(a, 'token_expired') end
+  -- One that was not claimed goes back into the line while a loss is being mended (slots.lua).
+  if a.iat > 0 or now > hold_until then end_admission(a, 'token_expired') end
 end
 
 -- Revocations are kept until their token would have ended by itself.
@@ -53,14 +54,14 @@ if forced then let_in_how = 'hand' end
 -- Whose turn it is: the lane that had fewest admissions for its share. Turns are counted in units of
 -- a millionth, so that each lane with people in it gets its share of any run of admissions.
 local TURN = 1000000
-if named > 0 and room > 0 then
+if #lanes > 0 and room > 0 then
   local turns = counted('turns')
   for number = 0, #lanes do
     local lane = lanes[number]
     lane.turn = counted('turn' .. lane.suffix)
     -- A share that was raised counts at once: nobody sits out the long turn of the old one.
-    local latest = lane.weight and turns + math.floor(TURN / lane.weight)
-    if latest and lane.turn > latest then
+    local latest = turns + math.floor(TURN / lane.weight)
+    if lane.turn > latest then
       lane.turn = latest
       set_counter('turn' .. lane.suffix, latest)
     end
@@ -74,7 +75,7 @@ local function next_in(lane, most)
 end
 
 local function next_lane(most)
-  if named == 0 then return next_in(lanes[0], most) and lanes[0] end
+  if #lanes == 0 then return next_in(lanes[0], most) and lanes[0] end
   local best
   for number = 0, #lanes do
     local lane = lanes[number]
@@ -97,7 +98,7 @@ while #let_in < room and looked_at < LOOKED_AT do
     out_of_line(lane, user, place)
     admit(user, place)
     if score < 0 then let_in_drawn[#let_in_drawn + 1] = int(place) end
-    if named > 0 then
+    if #lanes > 0 then
       set_counter('turns', lane.turn)
       lane.turn = lane.turn + math.floor(TURN / lane.weight)
       lane.let_in = (lane.let_in or 0) + 1

@@ -33,6 +33,7 @@ struct Draw {
 #[derive(Debug, Deserialize)]
 struct DrawnLane {
     lane: Option<String>,
+    first_number: u64,
     last_number: u64,
 }
 
@@ -58,7 +59,7 @@ fn recompute(published: &str, place: Option<u64>) -> anyhow::Result<Vec<String>>
     let mut words = vec!["the seed is the one that was promised".to_owned()];
     for (index, lane) in (0..).zip(lanes) {
         let name = lane.lane.as_deref().unwrap_or("everybody's");
-        let order = lottery::order(&seed, 1..=lane.last_number);
+        let order = lottery::order(&seed, lane.first_number..=lane.last_number);
         let mine = |number: &u64| place.is_none_or(|place| place == index * crate::keys::LANE + number);
         for (position, number) in (1..).zip(&order).filter(|(_, number)| mine(number)) {
             words.push(format!("lane {name}: number {number} was drawn as {position} of {}", order.len()));
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     fn published(seed: &str, commitment: &str) -> String {
-        let lanes = json!([{ "lane": null, "last_number": 3 }]);
+        let lanes = json!([{ "lane": null, "first_number": 1, "last_number": 3 }]);
         json!({ "queue": "main", "draw": { "commitment": commitment, "seed": seed, "lanes": lanes } })
             .to_string()
     }

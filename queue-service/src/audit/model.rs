@@ -66,13 +66,18 @@ pub struct Order {
 pub struct Findings {
     pub entries: usize,
     pub admissions: usize,
+    /// A loss was mended within the log: who proved a place late was let in late.
+    pub has_loss: bool,
     pub violations: Vec<String>,
 }
 
 impl Findings {
     pub fn summary(&self) -> String {
-        let Self { entries, admissions, violations } = self;
+        let Self { entries, admissions, has_loss, violations } = self;
         let verdict = match violations.len() {
+            0 if *has_loss => {
+                "rate and cap were kept, and the order until the store forgot something".to_owned()
+            }
             0 => "order, rate and cap were kept".to_owned(),
             n => format!("{n} violations"),
         };
@@ -88,21 +93,22 @@ pub fn check(entries: &[Entry], order: &Order) -> Findings {
     check_order(entries, order, &mut violations);
     check_rate(entries, &mut violations);
     check_cap(entries, &mut violations);
-    Findings { entries: entries.len(), admissions, violations }
+    let has_loss = entries.iter().any(|entry| entry.epoch > 0);
+    Findings { entries: entries.len(), admissions, has_loss, violations }
 }
 
-/// Nobody is let in twice for one place.
+/// Nobody is let in twice for one place. An admission that the store has forgotten may be given again.
 fn check_once(entries: &[Entry], violations: &mut Vec<String>) {
     let mut seen = HashSet::new();
     for entry in entries.iter().filter(|entry| entry.how != How::Regained) {
-        for place in entry.let_in.iter().filter(|place| !seen.insert(**place)) {
+        for place in entry.let_in.iter().filter(|place| !seen.insert((entry.epoch, **place))) {
             violations.push(format!("place {place} was let in a second time, at {}", entry.at_ms));
         }
     }
 }
 
 /// In each lane, those drawn by lot in the order of their lots, then the others in the order of joining. After
-/// a loss the count begins anew: who proved a place late was let in late.
+/// a loss nothing can be said of it: who proved a place late was let in late.
 fn check_order(entries: &[Entry], order: &Order, violations: &mut Vec<String>) {
     let mut fronts: HashMap<u64, (bool, u32, u64)> = HashMap::new();
     let (mut epoch, mut commitment) = (None, "");

@@ -8,13 +8,23 @@
 local chunk = tonumber(ARGV[4])
 local lane = lane_of(chunk * CHUNK)
 if lane and chunk - chunk_of(lane.base) >= counted('floor' .. lane.suffix) then
-  local words = { STEM .. 'seen:' .. int(chunk) }
+  local key = STEM .. 'seen:' .. int(chunk)
+  local known, words = { key }, { key }
   for i = 5, #ARGV, 2 do
-    words[#words + 1] = 'SET'
-    words[#words + 1] = 'u32'
-    words[#words + 1] = '#' .. ARGV[i]
-    words[#words + 1] = ARGV[i + 1]
+    known[#known + 1] = 'GET'
+    known[#known + 1] = 'u32'
+    known[#known + 1] = '#' .. ARGV[i]
   end
-  redis.call('BITFIELD', unpack(words))
+  -- A replica that was away for a while comes late with what it saw: the later sign counts.
+  for at, seen in ipairs(redis.call('BITFIELD', unpack(known))) do
+    local i = 3 + at * 2
+    if tonumber(ARGV[i + 1]) > seen then
+      words[#words + 1] = 'SET'
+      words[#words + 1] = 'u32'
+      words[#words + 1] = '#' .. ARGV[i]
+      words[#words + 1] = ARGV[i + 1]
+    end
+  end
+  if #words > 1 then redis.call('BITFIELD', unpack(words)) end
 end
 return 1

@@ -23,6 +23,8 @@ const NEAR_PAUSE: Duration = Duration::from_millis(500);
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// After the end of a token, so that the look finds it ended.
 const AFTER_END: Duration = Duration::from_millis(50);
+/// What became of the place between the first look and the listening is found by a second look.
+const SECOND_LOOK: Duration = Duration::from_millis(50);
 
 /// What a listener is told.
 #[derive(Debug)]
@@ -71,7 +73,7 @@ impl Listener {
     }
 
     fn tell(&mut self, stay: Stay) -> Option<LineEvent> {
-        self.pause = pause_after(&stay);
+        self.pause = if self.told.is_none() { SECOND_LOOK } else { pause_after(&stay) };
         let told = (stay.standing.clone(), stay.scene.state);
         if self.told.as_ref() == Some(&told) {
             return None;

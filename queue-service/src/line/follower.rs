@@ -10,12 +10,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::feed::{self, Departure, Heard, LaneNumbers, MOST_DEPARTURES, News};
 use super::gone::Gone;
 use super::lottery::Draw;
 use super::room::Room;
+use super::view::SET_BACK_MS;
 use crate::keys::{LANE, SEEN_CHUNK};
-use crate::queues::model::QueueState;
 use crate::redis::{StoreError, When};
 
 const BUSY: Duration = Duration::from_millis(40);
@@ -33,6 +35,14 @@ struct Follower {
     has_begun: bool,
     /// The settings as Redis has them, in case it loses them.
     settings: Vec<String>,
+    drawing: Option<Drawing>,
+}
+
+/// An order of a lottery that is being computed, off the threads that answer.
+struct Drawing {
+    lane: usize,
+    seed: String,
+    draw: JoinHandle<Draw>,
 }
 
 /// Follows a room's line until dropped.
@@ -75,7 +85,9 @@ impl Follower {
         }
         loop {
             let news = self.ask(room).await?;
-            if news.scene.now.timestamp_millis() - self.heard_ms > MISSED_MS {
+            let since_ms = news.scene.now.timestamp_millis() - self.heard_ms;
+            // Missed too much, or the time was set back.
+            if !(-SET_BACK_MS..MISSED_MS).contains(&since_ms) {
                 return self.begin(room).await;
             }
             let is_all = news.departures.len() < MOST_DEPARTURES;
@@ -110,6 +122,7 @@ impl Follower {
         room.view.begin(lanes, &recent, heard_ms, &news.lanes);
         self.has_begun = true;
         self.take(room, News { is_newcomer, ..news }).await;
+        room.listeners.tell_all();
         Ok(())
     }
 
@@ -127,9 +140,10 @@ impl Follower {
         self.heard_ms = news.scene.now.timestamp_millis();
         self.hear(&news.departures);
         let state = news.scene.state;
+        let has_opened = news.scene.opens_at.is_none_or(|at| at <= news.scene.now);
         room.view.hear_scene(news.scene, news.others, news.is_newcomer);
         room.view.hear(&news.departures, &news.lanes);
-        self.draw(room, state, &news.lanes).await;
+        self.draw(room, has_opened, &news.lanes).await;
         room.listeners.tell(state, &news.departures);
     }
 
@@ -139,23 +153,27 @@ impl Follower {
         }
     }
 
-    /// After the opening of a lottery its order can be computed; off the threads that answer.
-    async fn draw(&self, room: &Room, state: QueueState, lanes: &[LaneNumbers]) {
-        let (Some("lottery"), Some(seed)) = (self.setting("order"), self.setting("seed")) else {
+    /// After the opening of a lottery its order can be computed.
+    async fn draw(&mut self, room: &Room, has_opened: bool, lanes: &[LaneNumbers]) {
+        let seed = self.setting("seed").filter(|_| has_opened && self.setting("order") == Some("lottery"));
+        let Some(seed) = seed.map(str::to_owned) else {
             room.view.forget_draws();
             return;
         };
-        if state == QueueState::Scheduled {
-            room.view.forget_draws();
+        if let Some(drawing) = self.drawing.take_if(|drawing| drawing.draw.is_finished())
+            && let (Ok(draw), true) = (drawing.draw.await, drawing.seed == seed)
+        {
+            room.view.draw(drawing.lane, draw);
+        }
+        if self.drawing.is_some() {
             return;
         }
-        for (lane, numbers) in lanes.iter().enumerate() {
-            if let Some(drawn) = room.view.undrawn(lane, numbers.drawn) {
-                let seed = seed.to_owned();
-                if let Ok(draw) = tokio::task::spawn_blocking(move || Draw::new(&seed, drawn)).await {
-                    room.view.draw(lane, draw);
-                }
-            }
+        let undrawn =
+            |(lane, numbers): (usize, &LaneNumbers)| Some((lane, room.view.undrawn(lane, numbers.drawn)?));
+        if let Some((lane, numbers)) = lanes.iter().enumerate().find_map(undrawn) {
+            let of = seed.clone();
+            let draw = tokio::task::spawn_blocking(move || Draw::new(&of, numbers));
+            self.drawing = Some(Drawing { lane, seed, draw });
         }
     }
 

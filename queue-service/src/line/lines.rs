@@ -31,6 +31,8 @@ pub struct Lines {
 struct Lane {
     now: Gone,
     then: Gone,
+    /// The last number that was handed out, as far as was heard.
+    last: u64,
     /// Numbers up to this one have their places by lot.
     drawn: u64,
     draw: Option<Draw>,
@@ -94,7 +96,7 @@ impl Lines {
     /// Takes note of how far the lanes have come at `at_ms`.
     pub fn hear_numbers(&mut self, at_ms: i64, numbers: &[LaneNumbers]) {
         for (index, numbers) in numbers.iter().enumerate().take(MOST_LANES) {
-            self.lanes[index].drawn = numbers.drawn;
+            (self.lanes[index].last, self.lanes[index].drawn) = (numbers.last, numbers.drawn);
             if numbers.floor > self.lanes[index].now.floor() {
                 self.lanes[index].now.raise_floor(numbers.floor);
                 self.pending.push_back((at_ms, Change::Floor { lane: index, floor: numbers.floor }));
@@ -132,9 +134,10 @@ impl Lines {
         }
     }
 
-    /// Whether the place is in line, as far as was heard.
+    /// Whether the place is in line, as far as was heard. One that was never handed out is not.
     pub fn has(&self, place: u64) -> bool {
-        self.lanes.get(lane_of(place)).is_some_and(|lane| !lane.now.contains(place % LANE))
+        let number = place % LANE;
+        self.lanes.get(lane_of(place)).is_some_and(|lane| number <= lane.last && !lane.now.contains(number))
     }
 
     /// Whether the place has left the line and positions do not show it yet.
@@ -201,9 +204,14 @@ mod tests {
         Departure { id: format!("{at_ms}-0"), at_ms, moves: moves.to_vec(), slots_ended: Vec::new() }
     }
 
+    fn numbers(last: u64) -> LaneNumbers {
+        LaneNumbers { last, floor: 0, drawn: 0 }
+    }
+
     #[test]
     fn membership_is_fresh_and_positions_are_of_the_horizon() {
         let mut lines = Lines::new(vec![Gone::default()], &[], 100);
+        lines.hear_numbers(100, &[numbers(9)]);
         lines.hear(&departure(150, &[Move::Gone(1), Move::Gone(3)]));
         assert_eq!((lines.has(1), lines.has(2), lines.position(4)), (false, true, Some(4)));
         assert!(!lines.lags_behind(149) && lines.lags_behind(150));
@@ -219,7 +227,11 @@ mod tests {
             gone.set(number, true);
         }
         let mut lines = Lines::new(vec![gone], &events, 150);
-        assert_eq!((lines.has(4), lines.position(5)), (false, Some(4)));
+        lines.hear_numbers(150, &[numbers(9)]);
+        assert_eq!(
+            (lines.has(4), lines.has(9), lines.has(10), lines.position(5)),
+            (false, true, false, Some(4))
+        );
         lines.advance(200);
         assert_eq!(lines.position(5), Some(2));
     }
@@ -238,6 +250,7 @@ mod tests {
     #[test]
     fn lanes_are_lines_of_their_own() {
         let mut lines = Lines::new(vec![Gone::default(), Gone::default()], &[], 0);
+        lines.hear_numbers(0, &[numbers(9), numbers(9)]);
         lines.hear(&departure(1, &[Move::Gone(LANE + 1), Move::GoneThrough(2)]));
         lines.advance(1);
         assert_eq!((lines.position(3), lines.position(LANE + 3)), (Some(1), Some(2)));

@@ -44,6 +44,12 @@ impl Listeners {
         !self.by_place.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
+    /// Wakes everybody: what happened was not heard one by one.
+    pub fn tell_all(&self) {
+        let by_place = self.by_place.lock().unwrap_or_else(PoisonError::into_inner);
+        by_place.values().for_each(|bell| bell.send_replace(()));
+    }
+
     /// Wakes those whom this concerns.
     pub fn tell(&self, state: QueueState, departures: &[Departure]) {
         self.state.send_if_modified(|known| known.replace(state) != Some(state));

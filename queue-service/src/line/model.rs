@@ -78,7 +78,7 @@ pub struct Scene {
     /// Polling while active renews the entry token.
     pub renews: bool,
     /// Before this moment nobody could be heard: the store was away, or has forgotten.
-    pub recovered_at: Option<DateTime<Utc>>,
+    pub silence_from: Option<DateTime<Utc>>,
 }
 
 /// The number of the lane that a place is in.
@@ -104,7 +104,7 @@ const SPREAD: f64 = 0.15;
 impl Scene {
     /// Nobody is silent before this moment.
     pub fn silence_since(&self) -> Option<DateTime<Utc>> {
-        self.opens_at.max(self.recovered_at)
+        self.opens_at.max(self.silence_from)
     }
 
     /// The scene of a report, for somebody who is not in it.
@@ -124,7 +124,7 @@ impl Scene {
             is_held: report.held_until.is_some(),
             remaining: report.remaining,
             renews: report.settings.entry_max_lifetime_seconds > Some(report.settings.entry_ttl_seconds),
-            recovered_at: None,
+            silence_from: None,
         }
     }
 
@@ -242,7 +242,7 @@ mod tests {
             is_held: false,
             remaining: None,
             renews: false,
-            recovered_at: None,
+            silence_from: None,
         }
     }
 

@@ -46,6 +46,7 @@ pub async fn sweep(room: Arc<Room>) {
         tokio::time::sleep(pause).await;
         pause = SWEEP_EVERY;
         if !room.crowded.load(Ordering::Relaxed) {
+            room.signs.keep(|_| false);
             continue;
         }
         match sweep_once(&room).await {

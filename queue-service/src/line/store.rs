@@ -140,7 +140,7 @@ pub fn scene((numbers, words): Header) -> Result<Scene, StoreError> {
         hold_until,
         remaining,
         renews,
-        recovered_at,
+        silence_from,
     ] = numbers;
     let [state, redirect_url, lanes] = words;
     let natural = |number: i64| u64::try_from(number).unwrap_or_default();
@@ -163,7 +163,7 @@ pub fn scene((numbers, words): Header) -> Result<Scene, StoreError> {
         is_held: now < hold_until,
         remaining: u64::try_from(remaining).ok(),
         renews: renews == 1,
-        recovered_at: (recovered_at > 0).then(|| moment(recovered_at)).transpose()?,
+        silence_from: (silence_from > 0).then(|| moment(silence_from)).transpose()?,
     })
 }
 

@@ -41,6 +41,8 @@ const PATIENCE: Duration = Duration::from_millis(400);
 const DRAW_PATIENCE: Duration = Duration::from_secs(3);
 /// A view that has heard nothing for so long says nothing.
 const STALE_MS: i64 = 2_000;
+/// Answers overtake each other by less; a scene that is older by more is of a server whose time differs.
+pub const SET_BACK_MS: i64 = 1_000;
 /// Samples of the time of Redis; the best of them is taken.
 const SAMPLES: usize = 64;
 
@@ -126,15 +128,15 @@ impl View {
 
     /// Where a place stands. Answers `Elsewhere` too while the view is not fit to tell.
     pub fn sight(&self, place: u64) -> Sight {
-        if self.age_ms() > STALE_MS {
-            return Sight::Elsewhere;
-        }
-        let is_in_line = self.read(|lines| lines.has(place)).unwrap_or(false);
+        let is_in_line = self.age_ms() <= STALE_MS && self.has(place);
         if is_in_line { Sight::InLine { position: self.position(place) } } else { Sight::Elsewhere }
     }
 
     /// The position of a place that is in line, at the horizon.
     pub fn position(&self, place: u64) -> Option<u64> {
+        if self.age_ms() > STALE_MS {
+            return None;
+        }
         let horizon = self.horizon_at(self.now_ms());
         if self.read(|lines| lines.lags_behind(horizon))? {
             let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
@@ -252,7 +254,7 @@ impl View {
     /// one sooner.
     pub async fn until_wanted(&self, is_watched: bool, busy: Duration, idle: Duration) {
         let quiet_ms = self.ours_ms().saturating_sub(self.last_asked.load(Ordering::Relaxed));
-        let pause = if is_watched || quiet_ms < 5_000 { busy } else { idle };
+        let pause = if is_watched || quiet_ms < 1_000 { busy } else { idle };
         drop(tokio::time::timeout(pause, self.wanted.notified()).await);
     }
 
@@ -277,11 +279,11 @@ impl View {
             if samples.len() == SAMPLES {
                 samples.pop_front();
             }
-            (pulse.heard_at, pulse.offset_ms) = (Some(self.ours_ms()), self.clock.offset_ms());
             let ahead = now_ms - self.clock.offset_ms() - self.ours_ms();
             samples.push_back(ahead);
             let mut pulse = self.pulse.write().unwrap_or_else(PoisonError::into_inner);
             pulse.best = samples.iter().copied().max().unwrap_or(ahead);
+            (pulse.heard_at, pulse.offset_ms) = (Some(self.ours_ms()), self.clock.offset_ms());
             pulse.heard_ms = now_ms;
             pulse.alone = others == 0;
             if is_newcomer && others > 0 {
@@ -294,7 +296,10 @@ impl View {
     /// Takes note of the queue as another script has just told it.
     pub fn hear_newer_scene(&self, scene: &Arc<Scene>) {
         self.scene.rcu(|known| match known {
-            Some(known) if known.now > scene.now => Some(known.clone()),
+            // Older, unless the time was set back.
+            Some(known) if (0..SET_BACK_MS).contains(&(known.now - scene.now).num_milliseconds()) => {
+                Some(known.clone())
+            }
             _ => Some(scene.clone()),
         });
     }
@@ -343,7 +348,7 @@ impl View {
         }
     }
 
-    /// Whether a place is in line, for the sweep.
+    /// Whether a place is in line, as far as was heard.
     pub fn has(&self, place: u64) -> bool {
         self.read(|lines| lines.has(place)).unwrap_or(false)
     }
@@ -362,7 +367,7 @@ mod tests {
         const ROUNDS: usize = 200_000;
         let view = Arc::new(View::new(Clock::system()));
         let words = ["open".to_owned(), String::new(), String::new()];
-        let scene = store::scene(([1; 13], words)).unwrap();
+        let scene = store::scene(([1; 14], words)).unwrap();
         let (done, ended) = mpsc::channel();
         for thread in 0..3 {
             let (view, scene, done) = (view.clone(), scene.clone(), done.clone());

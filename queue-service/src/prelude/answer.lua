@@ -8,13 +8,13 @@ local function stock(name)
 end
 
 -- numbers: now, opens_at|-1, waiting, in line, admissions per 1000 s over the last minute and the last five,
---   wait_ms, users|-1, every_ms|-1, claim_ms, hold_until, remaining|-1, 1 when polling renews, recovered_at|0
+--   wait_ms, users|-1, every_ms|-1, claim_ms, hold_until, remaining|-1, 1 when polling renews, silence_from|0
 -- words: state, redirect_url, lanes as `name share name share`
 local function header()
   local line = in_line()
   return { { now, opens_at or -1, opened and line or 0, line, rate(60000), rate(LONGEST_PACE_MS), wait_ms,
     users or -1, every_ms or -1, claim_ms, hold_until, stock('remaining'),
-    max_life_s > entry_ttl_s and 1 or 0, recovered_at },
+    max_life_s > entry_ttl_s and 1 or 0, silence_from },
     { state, redirect_url or '', raw[16] or '' } }
 end
 

@@ -17,7 +17,7 @@
 --         moment, ms since 1970, that is taken instead (the reference model alone does that)
 -- ARGV[2] nonce, hex: makes the jti of an admission unknown to anybody before it is signed
 -- ARGV[3] which run of which server the caller speaks to (`-` = not known; `!` before it = do not trust a
---         new one), and what the caller remembers of this queue (see loss.lua): epoch, revision, and for each
+--         new one), and what the caller remembers of this queue (see loss.lua): the server it heard it from, epoch, revision, and for each
 --         lane the last place and the last drawn one
 -- Returns an error NOQUEUE when the queue has no settings; else defines the local words below.
 -- A script because each step must see and change the line, the slots and the limits at once.
@@ -30,6 +30,9 @@ local NONCE = ARGV[2]
 local raw = redis.call('HMGET', SETTINGS, 'users', 'every_ms', 'max_active', 'entry_ttl_s', 'max_life_s',
   'claim_ms', 'wait_ms', 'rejoin', 'instant', 'opens_at', 'closes_at', 'stopped', 'redirect_url', 'order', 'seed',
   'lanes', 'adaptive', 'closes_sold_out', 'lanes_ever')
+-- In a cluster whose slot of this queue is on its way, a call of two keys of which one is missing is refused:
+-- here, before anything is changed, and not half-way.
+redis.call('EXISTS', SETTINGS, STEM .. 'nothing')
 if not raw[4] then return redis.error_reply('NOQUEUE there is no such queue') end
 
 local function int(number) return string.format('%.0f', number) end
@@ -41,10 +44,10 @@ local function counted(name) return tonumber(redis.call('HGET', COUNTERS, name))
 local function set_counter(name, value) redis.call('HSET', COUNTERS, name, int(value)) end
 
 local kept = redis.call('HMGET', COUNTERS, 'clock', 'epoch', 'revision', 'hold_until', 'recover_until', 'outflow',
-  'server', 'recovered_at', 'called_at')
+  'server', 'silence_from', 'called_at', 'server_revision')
 local epoch, revision = tonumber(kept[2]) or 0, tonumber(kept[3]) or 0
 local hold_until, recover_until = tonumber(kept[4]) or 0, tonumber(kept[5]) or 0
-local outflow, recovered_at = tonumber(kept[6]) or 1000, tonumber(kept[8]) or 0
+local outflow, silence_from = tonumber(kept[6]) or 1000, tonumber(kept[8]) or 0
 
 -- Time is that of Redis and never goes back: a step of the clock must not refill the rate.
 local time = redis.call('TIME')
@@ -58,8 +61,8 @@ if now > latest then redis.call('HSET', COUNTERS, 'clock', int(now), 'called_at'
 -- is counted from here. (By the server's own time: the one that tests move would look like that.)
 local UNHEARD_MS = 3000
 if kept[9] and called_at - tonumber(kept[9]) > UNHEARD_MS then
-  recovered_at = now
-  set_counter('recovered_at', now)
+  silence_from = now
+  set_counter('silence_from', now)
 end
 
 local users, every_ms, max_active = tonumber(raw[1]), tonumber(raw[2]), tonumber(raw[3])

@@ -11,7 +11,8 @@ local LANE = 1099511627776
 local lanes, named = {}, 0
 for number = 0, tonumber(raw[19]) or 0 do
   local suffix = number == 0 and '' or ':' .. number
-  lanes[number] = { number = number, waiting = WAITING .. suffix, suffix = suffix, base = number * LANE }
+  lanes[number] = { number = number, waiting = WAITING .. suffix, suffix = suffix, base = number * LANE,
+    weight = 1 }
 end
 lanes[0].weight = 100
 for name, share in string.gmatch(raw[16] or '', '(%S+) (%d+)') do
@@ -71,7 +72,7 @@ local function silent(place)
   local at = (place % CHUNK) * 4
   local bytes = redis.call('GETRANGE', STEM .. 'seen:' .. int(chunk_of(place)), at, at + 3)
   if #bytes < 4 then return false end
-  local seen = math.max(struct.unpack('>I4', bytes) * 100 + SEEN_EPOCH_MS, opens_at or 0, recovered_at)
+  local seen = math.max(struct.unpack('>I4', bytes) * 100 + SEEN_EPOCH_MS, opens_at or 0, silence_from)
   return now > seen + wait_ms + SILENCE_GRACE_MS
 end
 
@@ -137,7 +138,7 @@ local function into_line(lane, user, place, is_drawn)
   if redis.call('ZCARD', lane.waiting) == 0 then
     if in_line() == 0 then set_counter('line_since', now) end
     -- A lane that was empty has no turns saved up.
-    if named > 0 then
+    if #lanes > 0 then
       set_counter('turn' .. lane.suffix, math.max(counted('turn' .. lane.suffix), counted('turns')))
     end
   end
@@ -153,6 +154,15 @@ local function join_line(lane, user)
   if is_drawn then set_counter('drawn' .. lane.suffix, number) end
   into_line(lane, user, lane.base + number, is_drawn)
   return lane.base + number
+end
+
+-- Gives a place back to whom it was signed for.
+local function restore(user, place)
+  local lane = lane_of(place)
+  local number = place - lane.base
+  into_line(lane, user, place, (lottery and not opened) or number <= counted('drawn' .. lane.suffix))
+  redis.call('SETBIT', STEM .. 'gone:' .. int(chunk_of(place)), place % CHUNK, 0)
+  left_line[#left_line + 1] = '+' .. int(place)
 end
 
 -- A closed queue has no line: it is unlinked whole, not one by one. Its places are known by the last.

@@ -15,7 +15,7 @@
 -- While nobody is let in every lease ends that may exist, and everybody in line has the time to poll: all count
 -- as seen at that moment, and a place that was let in and not claimed may still be.
 
-local LISTEN_MS = 2000
+local LISTEN_MS = 5000            -- longer than a replica takes to connect, ask and ask again
 local GAP = 1048576               -- places that may have been handed out without a witness
 local RECOVERY_MS = 600000        -- how long a forgotten place can be proven; below what departures are known
 
@@ -24,7 +24,7 @@ local function recover(known_epoch, remembered)
   epoch = math.max(epoch, known_epoch) + 1
   hold_until = math.max(hold_until, now + math.max(claim_ms + (max_life_s + SLOT_LEEWAY_S) * 1000,
     every_ms or 0, wait_ms + SILENCE_GRACE_MS)) + 1
-  recovered_at = now
+  silence_from = now
   local still_recovering = now < recover_until
   recover_until = math.max(hold_until, now + RECOVERY_MS)
   for number = 0, #lanes do
@@ -39,24 +39,28 @@ local function recover(known_epoch, remembered)
   end
   count('instants', GAP)
   redis.call('HSET', COUNTERS, 'epoch', int(epoch), 'hold_until', int(hold_until), 'recover_until', int(recover_until),
-    'recovered_at', int(now))
+    'silence_from', int(now))
   changed = true
 end
 
 local distrust, server, told = string.match(ARGV[3], '^(!?)(%S+) ?(.*)$')
 if server ~= '-' and server ~= kept[7] then
-  redis.call('HSET', COUNTERS, 'server', server)
+  kept[10] = revision
+  redis.call('HSET', COUNTERS, 'server', server, 'server_revision', int(revision))
   if kept[7] and distrust == '!' then
     recover(epoch, {})
   elseif kept[7] then
-    hold_until, recovered_at = math.max(hold_until, now + LISTEN_MS), now
-    redis.call('HSET', COUNTERS, 'hold_until', int(hold_until), 'recovered_at', int(now))
+    hold_until, silence_from = math.max(hold_until, now + LISTEN_MS), now
+    redis.call('HSET', COUNTERS, 'hold_until', int(hold_until), 'silence_from', int(now))
   end
 end
 if told ~= '' then
+  -- What was heard from an earlier server is compared with what this one began with: it may have gone on since.
+  local teller, rest = string.match(told, '^(%S+) (.*)$')
+  local mine = (teller == server or server == '-') and revision or tonumber(kept[10]) or revision
   local numbers = {}
-  for number in string.gmatch(told, '%d+') do numbers[#numbers + 1] = tonumber(number) end
-  if numbers[1] > epoch or (numbers[1] == epoch and numbers[2] > revision) then
+  for number in string.gmatch(rest, '%d+') do numbers[#numbers + 1] = tonumber(number) end
+  if numbers[1] > epoch or (numbers[1] == epoch and numbers[2] > mine) then
     local remembered = {}
     for at = 3, #numbers - 1, 2 do remembered[(at - 3) / 2] = { numbers[at], numbers[at + 1] } end
     recover(numbers[1], remembered)
@@ -77,13 +81,4 @@ local function was_lost(place)
   if not lane or now >= recover_until or state == 'closed' then return false end
   local number = place - lane.base
   return number > counted('lost_after' .. lane.suffix) and number <= counted('lost_through' .. lane.suffix)
-end
-
--- Gives a forgotten place back to whom it was signed for.
-local function restore(user, place)
-  local lane = lane_of(place)
-  local number = place - lane.base
-  into_line(lane, user, place, (lottery and not opened) or number <= counted('drawn' .. lane.suffix))
-  redis.call('SETBIT', STEM .. 'gone:' .. int(chunk_of(place)), place % CHUNK, 0)
-  left_line[#left_line + 1] = '+' .. int(place)
 end

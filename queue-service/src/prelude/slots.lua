@@ -60,11 +60,10 @@ local function revoke(a)
   end
 end
 
--- An admission opens something while its token does (or may still be claimed; after a loss longer, because
--- the claim may be what was forgotten).
+-- An admission opens something while its token does (or may still be claimed).
 local function in_force(a)
   if a.iat > 0 then return now < a.exp * 1000 end
-  return now <= math.max(a.lease_end, hold_until)
+  return now <= a.lease_end
 end
 
 -- The live stay of `user`: 'waiting', place, lane | 'active', admission | nil. What has ended is put
@@ -82,5 +81,14 @@ local function stay_of(user)
   end
   local a = admission_of(user)
   if a and in_force(a) then return 'active', a end
+  -- After a loss the claim may be what was forgotten: who was let in and has not claimed is in line again.
+  if a and a.iat == 0 and now <= hold_until and lane_of(a.place) and state ~= 'closed' then
+    redis.call('ZREM', ACTIVE, user)
+    redis.call('HDEL', ADMISSIONS, user)
+    redis.call('HDEL', JTIS, a.jti)
+    slots_ended[#slots_ended + 1] = int(a.place) .. '@' .. int(math.min(now, a.lease_end + 1))
+    restore(user, a.place)
+    return 'waiting', a.place, lane_of(a.place)
+  end
   return nil, a
 end

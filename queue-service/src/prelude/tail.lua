@@ -23,7 +23,7 @@ if #let_in > 0 or #slots_ended > 0 then
     'commitment', lottery and redis.call('HGET', SETTINGS, 'commitment') or '')
 end
 if changed then revision = count('revision') end
-local memory = { int(epoch), int(revision) }
+local memory = { server, int(epoch), int(revision) }
 for number = 0, #lanes do
   memory[#memory + 1] = int(counted('place' .. lanes[number].suffix))
   memory[#memory + 1] = int(counted('drawn' .. lanes[number].suffix))

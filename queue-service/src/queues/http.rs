@@ -50,14 +50,19 @@ pub struct Draw {
 pub struct DrawnLane {
     /// Null = everybody's.
     lane: Option<String>,
-    /// Numbers 1 to this one had a lot.
+    /// These numbers had a lot, the last included; none had when it is smaller than the first.
+    first_number: u64,
     last_number: u64,
 }
 
 impl Draw {
     fn of(report: &Report) -> Option<Self> {
         let (commitment, seed) = report.draw.clone()?;
-        let lane = |lane: &LaneReport| DrawnLane { lane: named(&lane.name), last_number: lane.last_drawn };
+        let lane = |lane: &LaneReport| DrawnLane {
+            lane: named(&lane.name),
+            first_number: lane.first_drawn,
+            last_number: lane.last_drawn,
+        };
         let lanes = seed.is_some().then(|| report.lanes.iter().map(lane).collect());
         Some(Self { commitment, seed, lanes })
     }
@@ -169,7 +174,8 @@ pub async fn show(State(app): State<App>, Segment(queue): Segment<String>) -> Re
         scheduled: report.scheduled,
         waiting: report.waiting,
         active: report.active,
-        estimated_wait_seconds: scene.estimated_wait(0, report.waiting + 1),
+        estimated_wait_seconds: scene
+            .estimated_wait(0, report.lanes.first().map_or(0, |lane| lane.waiting) + 1),
         remaining: report.remaining,
         sold_out: report.sold_out,
         draw: Draw::of(&report),

@@ -123,7 +123,8 @@ pub struct LaneReport {
     /// Empty: everybody's.
     pub name: String,
     pub waiting: u64,
-    /// The last number that was drawn.
+    /// The first number of the draw and the last that was drawn; the last is smaller when nobody was.
+    pub first_drawn: u64,
     pub last_drawn: u64,
     /// Let in; counted only where there are several lanes.
     pub admitted: u64,

@@ -7,7 +7,7 @@
 --     outflow in thousandths
 --   words: state, settings as JSON, commitment and seed of the draw ('' = none, or not to be told yet),
 --     why the outflow is slowed ('' = it is not)
---   lanes: per lane name, waiting, last drawn number, admitted
+--   lanes: per lane name, waiting, the number before the draw, the last drawn one, admitted
 -- A script because the numbers must be of one moment.
 
 local line, active = in_line(), active_now()
@@ -24,6 +24,6 @@ local told = {}
 for number = 0, named do
   local lane = lanes[number]
   told[number + 1] = { lane.name or '', redis.call('ZCARD', lane.waiting),
-    counted('drawn' .. lane.suffix), counted('admitted_of' .. lane.suffix) }
+    counted('drawn_from' .. lane.suffix), counted('drawn' .. lane.suffix), counted('admitted_of' .. lane.suffix) }
 end
 return { numbers, words, told }

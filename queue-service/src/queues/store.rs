@@ -40,7 +40,7 @@ pub async fn put(
     let mut args = vec![when.arg(), draw.seed, draw.commitment];
     args.extend(fields(settings)?.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
     let keys = keyspace.queue(id.as_str());
-    redis.run_plain(&PUT, &[keys.settings(), keys.waiting()], &args).await
+    redis.run_plain(&PUT, &[keys.settings(), keys.waiting(), keys.counters()], &args).await
 }
 
 /// The settings in the units of the scripts; empty = null.
@@ -59,13 +59,13 @@ fn fields(settings: &Settings) -> Result<Vec<(&'static str, String)>, StoreError
         ("order", settings.order.word().to_owned()),
         ("opens_at", moment(settings.opens_at)),
         ("lanes", lanes.join(" ")),
+        ("wait_ms", ms(settings.waiting_ttl_seconds)),
         ("users", or_empty(settings.admission.map(|rate| rate.users))),
         ("every_ms", settings.admission.map(|rate| ms(rate.every_seconds)).unwrap_or_default()),
         ("max_active", or_empty(settings.max_active)),
         ("entry_ttl_s", settings.entry_ttl_seconds.to_string()),
         ("max_life_s", lifetime.to_string()),
         ("claim_ms", ms(settings.claim_window_seconds)),
-        ("wait_ms", ms(settings.waiting_ttl_seconds)),
         ("rejoin", settings.rejoin.word().to_owned()),
         ("instant", u8::from(settings.instant_admission).to_string()),
         ("closes_at", moment(settings.closes_at)),
@@ -97,7 +97,7 @@ pub async fn regain(
     redis.run_plain(&REGAIN, &[&keyspace.settings_of(id.as_str())], settings).await
 }
 
-type LaneRow = (String, u64, u64, u64);
+type LaneRow = (String, u64, u64, u64, u64);
 
 pub async fn report(redis: &Redis, keys: &QueueKeys, when: When) -> Result<Report, StoreError> {
     let (numbers, words, lanes): (Vec<i64>, [String; 5], Vec<LaneRow>) =
@@ -125,7 +125,13 @@ pub async fn report(redis: &Redis, keys: &QueueKeys, when: When) -> Result<Repor
     ] = numbers.try_into().map_err(|_| garbled())?;
     let [state, json, commitment, seed, outflow_reason] = words;
     let natural = |number: i64| u64::try_from(number).unwrap_or_default();
-    let lane = |(name, waiting, last_drawn, admitted)| LaneReport { name, waiting, last_drawn, admitted };
+    let lane = |(name, waiting, before_draw, last_drawn, admitted)| LaneReport {
+        name,
+        waiting,
+        first_drawn: before_draw + 1,
+        last_drawn,
+        admitted,
+    };
     let told = |text: String| Some(text).filter(|text| !text.is_empty());
     Ok(Report {
         state: QueueState::parse(&state).ok_or_else(garbled)?,

@@ -62,11 +62,13 @@ pub struct Lines {
     pub lanes: Vec<Line>,
     /// Of the last admission, before it.
     turns: u64,
+    /// The share of each lane that was ever named, everybody's first.
+    weights: Vec<u64>,
 }
 
 impl Lines {
     pub fn new() -> Self {
-        Self { lanes: vec![Line::default(); 8], turns: 0 }
+        Self { lanes: vec![Line::default(); 8], turns: 0, weights: vec![100] }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -100,7 +102,8 @@ impl Lines {
     }
 
     /// A new number in a lane; drawn by lot when there is a seed for it.
-    pub fn add(&mut self, lane: usize, user: &str, seed: Option<&str>, has_lanes: bool) -> Spot {
+    pub fn add(&mut self, lane: usize, user: &str, seed: Option<&str>) -> Spot {
+        let has_lanes = self.weights.len() > 1;
         let turns = self.turns;
         let own = &mut self.lanes[lane];
         if own.people.is_empty() && has_lanes {
@@ -119,29 +122,28 @@ impl Lines {
         Some(Spot { lane, rank: *own.people.keys().next()? })
     }
 
+    /// Gives the lanes their shares; one that is not named any more has the least.
+    pub fn name(&mut self, named: &[Lane]) {
+        let shares: Vec<u64> = named.iter().map(|lane| lane.share_percent.into()).collect();
+        let ever = self.weights.len().max(named.len() + 1);
+        self.weights = [100 - shares.iter().sum::<u64>()].into_iter().chain(shares).collect();
+        self.weights.resize(ever, 1);
+    }
+
     /// No lane sits out a longer turn than that of its present share.
-    pub fn shorten_turns(&mut self, named: &[Lane]) {
-        if named.is_empty() {
-            return;
-        }
-        for (lane, line) in self.lanes.iter_mut().enumerate().take(named.len() + 1) {
-            line.turn = line.turn.min(self.turns + stride(lane, named));
+    pub fn shorten_turns(&mut self) {
+        if self.weights.len() > 1 {
+            for (own, weight) in self.lanes.iter_mut().zip(&self.weights) {
+                own.turn = own.turn.min(self.turns + 1_000_000 / weight);
+            }
         }
     }
 
     /// The lane has had one admission.
-    pub fn count_turn(&mut self, lane: usize, named: &[Lane]) {
-        if named.is_empty() {
-            return;
+    pub fn count_turn(&mut self, lane: usize) {
+        if self.weights.len() > 1 {
+            self.turns = self.lanes[lane].turn;
+            self.lanes[lane].turn += 1_000_000 / self.weights[lane];
         }
-        self.turns = self.lanes[lane].turn;
-        self.lanes[lane].turn += stride(lane, named);
     }
-}
-
-/// What one admission costs a lane.
-fn stride(lane: usize, named: &[Lane]) -> u64 {
-    let rest = 100 - named.iter().map(|lane| lane.share_percent).sum::<u32>();
-    let weight = lane.checked_sub(1).map_or(rest, |index| named[index].share_percent);
-    1_000_000 / u64::from(weight)
 }

@@ -151,7 +151,11 @@ impl Line {
         match self.fates[place as usize] {
             Fate::InLine => {
                 let position = before + 1;
-                assert_eq!(self.room.view.sight(place), Sight::InLine { position }, "place {place}");
+                assert_eq!(
+                    self.room.view.sight(place),
+                    Sight::InLine { position: Some(position) },
+                    "place {place}"
+                );
                 assert_eq!(polled.unwrap().standing, Standing::Waiting { position }, "place {place}");
                 let rank: (u64,) =
                     self.query(redis::pipe().zrank(self.room.keys.waiting(), user(place))).await;

@@ -15,6 +15,8 @@ use crate::queues::settings::{Lane, Order, Rejoin, Settings};
 
 /// Places of people who never stood in line.
 const NO_LANE: u64 = 15 * LANE;
+/// The longest pause between two polls that anybody is told.
+const LONGEST_POLL_MS: i64 = 40_000;
 /// Departures are remembered by spans of this length, the present one and two older.
 const DEPARTED_MS: i64 = 600_000;
 /// A slot is counted that long beyond its token.
@@ -74,6 +76,8 @@ pub struct Model {
     totals: Totals,
     latest: BTreeMap<String, u64>,
     pressure: Pressure,
+    /// Nobody was silent before this moment.
+    silence_from: i64,
 }
 
 /// How much of the rate is let in, in thousandths, and why.
@@ -104,6 +108,7 @@ impl Model {
             totals: Totals::default(),
             latest: BTreeMap::new(),
             pressure: Pressure { outflow: 1000, changed_at: 0, reports: BTreeMap::new() },
+            silence_from: 0,
         }
     }
 
@@ -200,7 +205,7 @@ impl Model {
     fn silent(&self, seen: i64) -> bool {
         let ttl = i64::from(self.settings.waiting_ttl_seconds) * 1000;
         let opened_at = self.settings.opens_at.map_or(i64::MIN, |at| at.timestamp_millis());
-        ttl > 0 && self.opened() && self.now > seen.max(opened_at) + ttl + GRACE_MS
+        ttl > 0 && self.opened() && self.now > seen.max(opened_at).max(self.silence_from) + ttl + GRACE_MS
     }
 
     fn depart(&mut self, place: u64, reason: Ended) {
@@ -341,8 +346,7 @@ impl Model {
         let lane_number = named.iter().position(|named| named.lane == lane).map_or(0, |index| index + 1);
         let is_drawn = self.settings.order == Order::Lottery && !self.opened();
         let seed = self.seed.clone().filter(|_| is_drawn);
-        let has_lanes = !named.is_empty();
-        let spot = self.lines.add(lane_number, user, seed.as_deref(), has_lanes);
+        let spot = self.lines.add(lane_number, user, seed.as_deref());
         self.latest.insert(user.to_owned(), spot.place());
         self.stand_in_line(spot, news)
     }
@@ -404,9 +408,8 @@ impl Model {
             None if admits => self.window_room().min(self.cap_room()),
             None => 0,
         };
-        let named = self.settings.lanes.clone().unwrap_or_default();
         if room > 0 {
-            self.lines.shorten_turns(&named);
+            self.lines.shorten_turns();
         }
         let mut admitted = 0;
         while admitted < room
@@ -418,7 +421,7 @@ impl Model {
                 self.depart(spot.place(), Ended::Expired);
             } else {
                 self.admit(&person.user, spot.place(), forced.is_none());
-                self.lines.count_turn(spot.lane, &named);
+                self.lines.count_turn(spot.lane);
                 admitted += 1;
             }
         }
@@ -481,6 +484,14 @@ impl Model {
         if (breaks || lanes_move) && !self.lines.is_empty() {
             return false;
         }
+        let (old, new) = (self.settings.waiting_ttl_seconds, settings.waiting_ttl_seconds);
+        let opens = !self.opened() && settings.opens_at.is_none_or(|at| at.timestamp_millis() <= self.now);
+        if opens || (new > 0 && old == 0) {
+            self.silence_from = self.now + LONGEST_POLL_MS;
+        } else if new > 0 && new < old {
+            self.silence_from = self.now + LONGEST_POLL_MS.min(i64::from(old) * 1000 / 3);
+        }
+        self.lines.name(settings.lanes.as_deref().unwrap_or_default());
         self.settings = settings;
         self.seed = seed;
         true

@@ -43,7 +43,7 @@ pub struct World {
     outages: bool,
     gated: Vec<&'static str>,
     /// Where Redis is without a proxy before it.
-    redis_url: String,
+    audited_redis: String,
     stores: Stores,
     redis_url: String,
     services: Vec<Service>,
@@ -108,7 +108,7 @@ impl World {
             two_clocks: builder.two_clocks,
             outages: builder.outages,
             gated: builder.gated.split(',').collect(),
-            redis_url: builder.redis_url.unwrap_or_else(|| stores.redis_url.clone()),
+            audited_redis: builder.redis_url.unwrap_or_else(|| stores.redis_url.clone()),
             stores,
             redis_url,
             services,
@@ -123,7 +123,7 @@ impl World {
 
     /// Where the queues' keys are: the URL of Redis, and what stands before each.
     pub fn redis_keys(&self) -> (&str, &str) {
-        (&self.redis_url, &self.stores.redis_prefix)
+        (&self.audited_redis, &self.stores.redis_prefix)
     }
 
     /// The queue service's clock, and booking's unless the test asked for two.
@@ -301,7 +301,7 @@ impl World {
         if audit.status != 200 || audit["ok"] != true {
             complaints.push(format!("the books are not in order: {audit:?}"));
         }
-        match queue_service::audit_logs(&self.redis_url, &self.stores.redis_prefix, None).await {
+        match queue_service::audit_logs(&self.audited_redis, &self.stores.redis_prefix, None).await {
             Ok(audit) if audit.is_violated => complaints.extend(audit.words),
             Err(error) if !self.outages => complaints.push(format!("no admission log: {error:#}")),
             _ => {}
