@@ -49,6 +49,10 @@ fn user(place: u64) -> String {
     format!("a-person-with-an-id-of-thirty-{place:08}")
 }
 
+fn at(place: u64) -> usize {
+    usize::try_from(place).unwrap()
+}
+
 impl Line {
     fn open(lifecycle: &Lifecycle) -> Self {
         let (redis, clock) = (redis(), Clock::system());
@@ -104,7 +108,7 @@ impl Line {
         let place = self.drawn();
         let look = Look { user: user(place), place: Some(place) };
         line::leave(&self.room.redis, &self.room.keys, self.when(), &look).await.unwrap();
-        self.fates[place as usize] = Fate::Left;
+        self.fates[at(place)] = Fate::Left;
     }
 
     /// One step of admission: the front of the line, as many as a step takes.
@@ -121,7 +125,7 @@ impl Line {
         let begun = Instant::now();
         for places in places.chunks(300) {
             let mut standing: Vec<u64> = places.to_vec();
-            standing.retain(|place| self.fates[*place as usize] == Fate::InLine);
+            standing.retain(|place| self.fates[at(*place)] == Fate::InLine);
             standing.sort_unstable();
             standing.dedup();
             let mut lapsed = 0;
@@ -130,7 +134,9 @@ impl Line {
                 let when = self.when();
                 lapsed += line::lapse(&self.room.redis, &self.room.keys, when, &standing).await.unwrap();
             }
-            standing.iter().for_each(|place| self.fates[*place as usize] = Fate::Lapsed);
+            for place in standing {
+                self.fates[at(place)] = Fate::Lapsed;
+            }
         }
         self.put(0).await;
     }
@@ -148,7 +154,7 @@ impl Line {
     /// A poll through the view, and what it should say.
     async fn poll(&self, place: u64, before: u64) {
         let polled = self.room.look(&user(place), Some(place)).await;
-        match self.fates[place as usize] {
+        match self.fates[at(place)] {
             Fate::InLine => {
                 let position = before + 1;
                 assert_eq!(
@@ -164,7 +170,7 @@ impl Line {
             Fate::LetIn => assert!(matches!(polled.unwrap().standing, Standing::Active(_)), "place {place}"),
             Fate::Left => assert_eq!(format!("{:?}", polled.unwrap_err()), "Ended(Left)", "place {place}"),
             Fate::Lapsed => {
-                assert_eq!(format!("{:?}", polled.unwrap_err()), "Ended(Expired)", "place {place}")
+                assert_eq!(format!("{:?}", polled.unwrap_err()), "Ended(Expired)", "place {place}");
             }
         }
     }
@@ -216,12 +222,12 @@ async fn sampled_positions_in_a_long_line_are_exact() {
     lifecycle.spawn_loop("view", follow(line.room.clone()));
     let before = line.before();
     let first = line.drawn();
-    line.poll(first, before[first as usize]).await;
+    line.poll(first, before[at(first)]).await;
     tell("until the view had answered", begun);
     let begun = Instant::now();
     for _ in 0..samples {
         let place = line.drawn();
-        line.poll(place, before[place as usize]).await;
+        line.poll(place, before[at(place)]).await;
     }
     tell(&format!("{samples} sampled; in line, left, lapsed, let in: {fates:?}"), begun);
     lifecycle.drain(Duration::ZERO).await;

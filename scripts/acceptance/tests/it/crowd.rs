@@ -21,12 +21,14 @@ use std::time::Duration;
 
 use acceptance::{Answer, Side, User, World, at_once, pause, read_claims, within};
 use serde_json::{Value, json};
+use tokio::time::MissedTickBehavior;
 
 const POLL_EVERY_MS: u64 = 120;
 /// After so many polls in line those who abandon are gone, without a word.
 const PATIENT_FOR: usize = 3;
 /// How long those who leave the slot stay in it.
 const SHOPPING_MS: i64 = 300;
+const SAMPLE_EVERY: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The limits of the queue `main`.
@@ -223,7 +225,10 @@ impl<'w> Crowd<'w> {
 
     /// Reads the operator's report every 10 ms.
     async fn watch(&self) {
+        let mut ticks = tokio::time::interval(SAMPLE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while !self.is_over.load(Relaxed) {
+            ticks.tick().await;
             let report =
                 self.world.admin().call(Side::QueueOps, "GET", "/admin/v1/queues/main").attempt().await;
             if let Ok(report) = report
@@ -239,7 +244,6 @@ impl<'w> Crowd<'w> {
                     self.held_until_ms.fetch_max(report.time("held_until").timestamp_millis(), Relaxed);
                 }
             }
-            pause(10).await;
         }
     }
 
@@ -306,7 +310,9 @@ impl Person<'_> {
                 .await;
                 let answers: Vec<_> = answers.into_iter().flatten().collect();
                 self.heard_positions(crowd, &answers);
-                answers.iter().for_each(|answer| self.hear(crowd, answer, known));
+                for answer in &answers {
+                    self.hear(crowd, answer, known);
+                }
                 if self.is_leaving(crowd) {
                     self.leave(crowd, &token).await;
                 }
@@ -399,7 +405,7 @@ impl Person<'_> {
     fn is_leaving(&self, crowd: &Crowd<'_>) -> bool {
         let story = self.story();
         let shopped = |entry: &Entry| crowd.now_ms() >= entry.admitted_ms + SHOPPING_MS;
-        let is_done = self.number % 3 == 0 && story.entries.last().is_some_and(shopped);
+        let is_done = self.number.is_multiple_of(3) && story.entries.last().is_some_and(shopped);
         !story.is_over && (is_done || self.wants_out.load(Relaxed))
     }
 
