@@ -13,6 +13,9 @@ use crate::caller::Service;
 use crate::queues::QueueId;
 use crate::redis::{StoreError, When};
 
+/// Beyond it scripts are not exact, nor are most readers of JSON.
+const MOST_REMAINING: u64 = (1 << 53) - 1;
+
 /// Body of a count.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 pub struct Count {
@@ -39,6 +42,9 @@ pub struct CountTaken {
 /// `POST /internal/v1/stock`
 pub async fn stock(State(app): State<App>, _: Service, body: RawBody) -> Result<Json<CountTaken>, Problem> {
     let Count { as_of, items } = body.parse()?;
+    if items.iter().any(|item| item.remaining > MOST_REMAINING) {
+        return Err(Problem::invalid_field("items", "remaining must be below 2^53"));
+    }
     let mut taken = 0;
     for item in items {
         let Some(id) = QueueId::parse(&item.queue) else { continue };

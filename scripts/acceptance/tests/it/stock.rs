@@ -216,6 +216,8 @@ fn bad_counts_are_refused_and_change_nothing() {
             ("remaining", json!("1")),
             ("remaining", json!(null)),
             ("remaining", json!(1e30)),
+            ("remaining", json!(u64::MAX)),
+            ("remaining", json!(9_007_199_254_740_992_u64)),
             ("sold_out", json!("no")),
             ("sold_out", json!(null)),
             ("queue", json!(7)),

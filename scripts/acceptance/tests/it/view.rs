@@ -141,7 +141,7 @@ fn the_position_of_a_join_does_not_rise_at_the_next_poll() {
 #[test]
 fn a_replica_that_was_idle_is_of_one_mind_with_the_others() {
     World::s2().queue(settings()).paused().replicas(2).run(async |world| {
-        let front = world.users("front", 260);
+        let front = world.users("front", 400);
         for answer in at_once(front.iter().map(User::join)).await {
             answer.ok(201);
         }
@@ -157,6 +157,7 @@ fn a_replica_that_was_idle_is_of_one_mind_with_the_others() {
                     call.on(0).await.ok(204);
                 };
                 at_once(some.iter().map(leave)).await;
+                pause(100).await;
                 if over.load(Ordering::Relaxed) {
                     return;
                 }
