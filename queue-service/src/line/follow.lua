@@ -10,7 +10,7 @@
 -- A script because events, numbers and settings must be of one moment.
 
 local LOOK_BACK_MS = 2000
-local PRESENT_MS = 1000
+local PRESENT_MS = 2500           -- an idle replica follows once a second
 local FORGOTTEN_MS = 60000
 local MOST_EVENTS = 1000
 

@@ -33,8 +33,10 @@ use super::model::Scene;
 
 /// How far behind the time of Redis positions are, where there are several replicas.
 const DELAY_MS: i64 = 100;
-/// A view that has heard nothing for so long asks first.
-const FRESH_MS: i64 = 100;
+/// A view that has heard nothing for so long asks first; less than the delay, so that it never shows less.
+const FRESH_MS: i64 = 75;
+/// By how much replicas may differ about the time of Redis.
+const SKEW: Duration = Duration::from_millis(25);
 /// How long that may take.
 const PATIENCE: Duration = Duration::from_millis(400);
 /// How long a draw may take: a million numbers take about a second of a core.
@@ -182,7 +184,7 @@ impl View {
         let settled = async {
             self.hear_again().await;
             if !self.pulse().alone {
-                tokio::time::sleep(Duration::from_millis(DELAY_MS.unsigned_abs())).await;
+                tokio::time::sleep(Duration::from_millis(DELAY_MS.unsigned_abs()) + SKEW).await;
                 self.hear_again().await;
             }
         };
@@ -191,20 +193,24 @@ impl View {
 
     /// Waits until positions show that this place has left the line.
     pub async fn until_shown(&self, place: u64) {
+        let is_pending = || self.read(|lines| lines.is_pending(place)).unwrap_or(false);
         let shown = async {
-            while self.read(|lines| lines.is_pending(place)).unwrap_or(false) {
+            while is_pending() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 let horizon = self.horizon_at(self.now_ms());
                 if let Some(lines) = self.lines.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
                     lines.advance(horizon);
                 }
             }
+            tokio::time::sleep(SKEW).await;
         };
         // It may have left a moment before this view hears of it.
         if self.read(|lines| lines.has(place)).unwrap_or(false) {
             drop(tokio::time::timeout(PATIENCE, self.hear_again()).await);
         }
-        drop(tokio::time::timeout(PATIENCE, shown).await);
+        if is_pending() {
+            drop(tokio::time::timeout(PATIENCE, shown).await);
+        }
     }
 
     async fn hear_again(&self) {

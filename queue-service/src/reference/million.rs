@@ -71,6 +71,7 @@ impl Line {
             admission: Some(Rate { users: 1_000_000, every_seconds: 1 }),
             max_active: None,
             waiting_ttl_seconds,
+            claim_window_seconds: 3_600,
             instant_admission: false,
             ..Settings::default()
         };
