@@ -20,6 +20,9 @@ use super::{Peer, ServeConfig};
 use crate::lifecycle::Lifecycle;
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between requests, and for the header of each after the first bytes. Longer than load balancers keep an idle
+/// connection (a minute): they close it, not we, so that no request meets a connection that is being closed.
+const IDLE_LIMIT: Duration = Duration::from_secs(75);
 /// How a connection begins that speaks HTTP/2 (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const MAX_HEADER_BYTES: usize = 32 * 1024;
@@ -109,7 +112,7 @@ async fn connection(
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(IDLE_LIMIT)
         .max_buf_size(MAX_HEADER_BYTES);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
     let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
