@@ -47,12 +47,7 @@ impl<'w> Crowd<'w> {
         crowd.active(0).await;
         crowd.active(1).await;
         for (number, position) in (2..6).zip(1..) {
-            crowd
-                .soon("the line has moved up", async || {
-                    let poll = crowd.people[number].poll().await.ok(200);
-                    if poll["position"] == position { Ok(()) } else { Err(format!("{poll:?}")) }
-                })
-                .await;
+            assert_eq!(crowd.people[number].poll().await.ok(200)["position"], position);
         }
         crowd
     }
@@ -94,12 +89,8 @@ impl<'w> Crowd<'w> {
         let feed = world.admin().revocations("limit=200").await.ok(200);
         assert!(feed.list("items").iter().any(|item| item["jti"] == revoked.as_str()), "{feed:?}");
         let late = world.user(&format!("{}-late", self.queue)).at(&self.queue);
-        late.join().await.ok(201);
-        self.soon("those before the newcomer are two", async || {
-            let poll = late.poll_as_user().await.ok(200);
-            if poll["position"] == 3 { Ok(()) } else { Err(format!("{poll:?}")) }
-        })
-        .await;
+        assert_eq!(late.join().await.ok(201)["position"], 3);
+        assert_eq!(late.poll_as_user().await.ok(200)["position"], 3);
     }
 
     /// After a master has died: the same places, the same admissions, and the line moves on.

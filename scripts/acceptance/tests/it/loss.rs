@@ -254,7 +254,6 @@ fn a_redis_that_was_away_longer_than_the_waiting_ttl_costs_nobody_the_place() {
 
 /// The same server, out of reach of all replicas
 #[test]
-#[ignore = "known: the store cannot tell that nobody could reach it from that everybody is silent"]
 fn a_redis_that_was_out_of_reach_longer_than_the_waiting_ttl_costs_nobody_the_place() {
     World::s1().queue(settings()).queue(impatient()).replicas(2).with_outages().run(async |world| {
         let redis = world.redis.as_ref().expect("this world has proxies");
