@@ -96,7 +96,8 @@ impl Lines {
     /// Takes note of how far the lanes have come at `at_ms`.
     pub fn hear_numbers(&mut self, at_ms: i64, numbers: &[LaneNumbers]) {
         for (index, numbers) in numbers.iter().enumerate().take(MOST_LANES) {
-            (self.lanes[index].last, self.lanes[index].drawn) = (numbers.last, numbers.drawn);
+            let lane = &mut self.lanes[index];
+            (lane.last, lane.drawn) = (lane.last.max(numbers.last), numbers.drawn);
             if numbers.floor > self.lanes[index].now.floor() {
                 self.lanes[index].now.raise_floor(numbers.floor);
                 self.pending.push_back((at_ms, Change::Floor { lane: index, floor: numbers.floor }));
@@ -138,6 +139,23 @@ impl Lines {
     pub fn has(&self, place: u64) -> bool {
         let number = place % LANE;
         self.lanes.get(lane_of(place)).is_some_and(|lane| number <= lane.last && !lane.now.contains(number))
+    }
+
+    /// Whether it was heard that the place has left the line; so it is for one outside of every lane.
+    pub fn has_left(&self, place: u64) -> bool {
+        self.lanes.get(lane_of(place)).is_none_or(|lane| lane.now.contains(place % LANE))
+    }
+
+    /// Whether a place is beyond what was heard of.
+    pub fn is_news(&self, place: u64) -> bool {
+        self.lanes.get(lane_of(place)).is_some_and(|lane| place % LANE > lane.last)
+    }
+
+    /// The place was handed out.
+    pub fn hear_place(&mut self, place: u64) {
+        if let Some(lane) = self.lanes.get_mut(lane_of(place)) {
+            lane.last = lane.last.max(place % LANE);
+        }
     }
 
     /// Whether the place has left the line and positions do not show it yet.

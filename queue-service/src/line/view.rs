@@ -205,7 +205,7 @@ impl View {
             tokio::time::sleep(SKEW).await;
         };
         // It may have left a moment before this view hears of it.
-        if self.read(|lines| lines.has(place)).unwrap_or(false) {
+        if !self.read(|lines| lines.has_left(place)).unwrap_or(true) {
             drop(tokio::time::timeout(PATIENCE, self.hear_again()).await);
         }
         if is_pending() {
@@ -297,6 +297,15 @@ impl View {
             }
         }
         self.hear_newer_scene(&Arc::new(scene));
+    }
+
+    /// Takes note of a place that another script has just told.
+    pub fn hear_place(&self, place: u64) {
+        if self.read(|lines| lines.is_news(place)).unwrap_or(false)
+            && let Some(lines) = self.lines.write().unwrap_or_else(PoisonError::into_inner).as_mut()
+        {
+            lines.hear_place(place);
+        }
     }
 
     /// Takes note of the queue as another script has just told it.
