@@ -8,7 +8,7 @@
 //! | `P queues` | set | ids of all queues | for ever |
 //! | `P entry_keys` | hash | kid → `x\|first ms\|held ms\|exp s\|mac`: `entry/keys/exchange.lua` | while a file or a token needs the key |
 //! | `P{q:id}:settings` | hash | one field per setting, `stopped`, `version`, `json` (as the operator sees them), `seed` and `commitment` of a draw | for ever |
-//! | `P{q:id}:counters` | hash | `clock`, `called_at`, `epoch`, `revision`, `hold_until`, `recover_until`; totals; what pressure and stock said; per lane (`:l` behind the name, none for lane 0) `place` (last handed out), `drawn`, `floor`, `closed_through`, `lost_after`, `lost_through`, `turn` | for ever |
+//! | `P{q:id}:counters` | hash | `clock`, `called_at`, `epoch`, `revision`, `hold_until`, `recover_until`, `doubt_until`; totals; what pressure and stock said; per lane (`:l` behind the name, none for lane 0) `place` (last handed out), `drawn`, `floor`, `closed_through`, `lost_after`, `lost_through`, `turn` | for ever |
 //! | `P{q:id}:waiting`, `…:waiting:l` | sorted set, one a lane | user → number of the place (drawn: see `prelude/line.lua`) | while in line |
 //! | `P{q:id}:active` | sorted set | user → end of the lease, ms. The authority on the cap | until collected |
 //! | `P{q:id}:admissions` | hash | user → `place\|jti\|admitted_at ms\|iat s\|exp s` | as `active` |

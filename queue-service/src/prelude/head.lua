@@ -44,8 +44,10 @@ local function counted(name) return tonumber(redis.call('HGET', COUNTERS, name))
 local function set_counter(name, value) redis.call('HSET', COUNTERS, name, int(value)) end
 
 local kept = redis.call('HMGET', COUNTERS, 'clock', 'epoch', 'revision', 'hold_until', 'recover_until', 'outflow',
-  'server', 'silence_from', 'called_at', 'server_revision')
+  'server', 'silence_from', 'called_at', 'server_revision',
+  'doubt_until')
 local epoch, revision = tonumber(kept[2]) or 0, tonumber(kept[3]) or 0
+local doubt_until = tonumber(kept[11]) or 0
 local hold_until, recover_until = tonumber(kept[4]) or 0, tonumber(kept[5]) or 0
 local outflow, silence_from = tonumber(kept[6]) or 1000, tonumber(kept[8]) or 0
 

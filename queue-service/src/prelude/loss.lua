@@ -16,8 +16,18 @@
 -- as seen at that moment, and a place that was let in and not claimed may still be.
 
 local LISTEN_MS = 5000            -- longer than a replica takes to connect, ask and ask again
+local SMALL_GAP = 65536           -- the same at a new server of which nothing bad is known yet
 local GAP = 1048576               -- places that may have been handed out without a witness
 local RECOVERY_MS = 600000        -- how long a forgotten place can be proven; below what departures are known
+
+-- The places of a lane from after its last one to `through` are not handed out (any more).
+local function leave_gap(lane, through, is_doubt_known)
+  local last = counted('place' .. lane.suffix)
+  if not is_doubt_known then set_counter('lost_after' .. lane.suffix, last) end
+  set_counter('lost_through' .. lane.suffix, through)
+  set_counter('place' .. lane.suffix, through)
+  all_gone(lane.base + last + 1, lane.base + through)
+end
 
 -- remembered[number of lane] = { last place, last drawn one }, of the lane's own numbers
 local function recover(known_epoch, remembered)
@@ -29,13 +39,8 @@ local function recover(known_epoch, remembered)
   recover_until = math.max(hold_until, now + RECOVERY_MS)
   for number = 0, #lanes do
     local lane, known = lanes[number], remembered[number] or { 0, 0 }
-    local last = counted('place' .. lane.suffix)
-    local through = math.max(last, known[1]) + GAP
-    if not still_recovering then set_counter('lost_after' .. lane.suffix, last) end
-    set_counter('lost_through' .. lane.suffix, through)
-    set_counter('place' .. lane.suffix, through)
+    leave_gap(lane, math.max(counted('place' .. lane.suffix), known[1]) + GAP, still_recovering or now < doubt_until)
     if known[2] > counted('drawn' .. lane.suffix) then set_counter('drawn' .. lane.suffix, known[2]) end
-    all_gone(lane.base + last + 1, lane.base + through)
   end
   count('instants', GAP)
   redis.call('HSET', COUNTERS, 'epoch', int(epoch), 'hold_until', int(hold_until), 'recover_until', int(recover_until),
@@ -50,8 +55,15 @@ if server ~= '-' and server ~= kept[7] then
   if kept[7] and distrust == '!' then
     recover(epoch, {})
   elseif kept[7] then
-    hold_until, silence_from = math.max(hold_until, now + LISTEN_MS), now
-    redis.call('HSET', COUNTERS, 'hold_until', int(hold_until), 'silence_from', int(now))
+    -- Who joins now gets no place that somebody else may prove later.
+    local is_doubt_known = now < doubt_until or now < recover_until
+    hold_until, silence_from, doubt_until = math.max(hold_until, now + LISTEN_MS), now, now + RECOVERY_MS
+    redis.call('HSET', COUNTERS, 'hold_until', int(hold_until), 'silence_from', int(now),
+      'doubt_until', int(doubt_until))
+    for number = 0, #lanes do
+      leave_gap(lanes[number], counted('place' .. lanes[number].suffix) + SMALL_GAP, is_doubt_known)
+    end
+    changed = true
   end
 end
 if told ~= '' then
@@ -75,10 +87,13 @@ local function heed_token(place)
   end
 end
 
--- Whether the place may be one that was forgotten and has not come back.
+-- Whether the place, of which nothing else is known, is one that was forgotten and has not come back. The
+-- first one behind a new server is the proof of the loss.
 local function was_lost(place)
   local lane = lane_of(place)
-  if not lane or now >= recover_until or state == 'closed' then return false end
+  if not lane or now >= math.max(recover_until, doubt_until) or state == 'closed' then return false end
   local number = place - lane.base
-  return number > counted('lost_after' .. lane.suffix) and number <= counted('lost_through' .. lane.suffix)
+  if number <= counted('lost_after' .. lane.suffix) or number > counted('lost_through' .. lane.suffix) then return false end
+  if now >= recover_until then recover(epoch, {}) end
+  return true
 end
