@@ -76,7 +76,7 @@ impl Lines {
             Move::Gone(place) => (place, false),
             Move::Back(place) => (place, true),
             // Nobody of that line is told a position any more.
-            Move::GoneThrough(_) => return,
+            Move::GoneThrough(_) | Move::GoneBetween(..) => return,
         };
         if let Some(lane) = self.lanes.get_mut(lane_of(place)) {
             lane.then.set(place % LANE, is_gone);
@@ -88,6 +88,11 @@ impl Lines {
         for step in &departure.moves {
             if let Some(lane) = self.lanes.get_mut(lane_of(step.place())) {
                 step.apply(&mut lane.now);
+                // Nobody was ever there: who joins behind it must not be told that they wait behind thousands.
+                if matches!(step, Move::GoneBetween(..)) {
+                    step.apply(&mut lane.then);
+                    lane.then.count();
+                }
             }
         }
         self.pending.push_back((departure.at_ms, Change::Moves(departure.moves.clone())));
@@ -146,6 +151,11 @@ impl Lines {
         self.lanes.get(lane_of(place)).is_none_or(|lane| lane.now.contains(place % LANE))
     }
 
+    /// Whether a place is so far beyond what was heard of that there must be a gap between.
+    pub fn is_beyond_a_gap(&self, place: u64) -> bool {
+        self.lanes.get(lane_of(place)).is_some_and(|lane| place % LANE > lane.last + SEEN_CHUNK / 2)
+    }
+
     /// Whether a place is beyond what was heard of.
     pub fn is_news(&self, place: u64) -> bool {
         self.lanes.get(lane_of(place)).is_some_and(|lane| place % LANE > lane.last)
@@ -201,7 +211,10 @@ impl Lines {
 impl Move {
     fn place(self) -> u64 {
         match self {
-            Self::Gone(place) | Self::GoneThrough(place) | Self::Back(place) => place,
+            Self::Gone(place)
+            | Self::GoneThrough(place)
+            | Self::Back(place)
+            | Self::GoneBetween(_, place) => place,
         }
     }
 
@@ -209,6 +222,7 @@ impl Move {
         match self {
             Self::Gone(place) => gone.set(place % LANE, true),
             Self::GoneThrough(place) => gone.set_through(place % LANE),
+            Self::GoneBetween(first, last) => (first..=last).for_each(|place| gone.set(place % LANE, true)),
             Self::Back(place) => gone.set(place % LANE, false),
         }
     }
@@ -263,6 +277,17 @@ mod tests {
         let mut positions: Vec<_> = (1..=5).map(|number| lines.position(number)).collect();
         positions.sort_unstable();
         assert_eq!(positions, [Some(1), Some(2), Some(3), Some(4), Some(5)]);
+    }
+
+    #[test]
+    fn a_gap_counts_at_once() {
+        let mut lines = Lines::new(vec![Gone::default()], &[], 0);
+        lines.hear_numbers(0, &[numbers(2)]);
+        assert!(lines.is_beyond_a_gap(70_000));
+        lines.hear(&departure(500, &[Move::GoneBetween(3, 69_999)]));
+        lines.hear_place(70_000);
+        assert_eq!((lines.position(70_000), lines.has(70_000), lines.has(3)), (Some(3), true, false));
+        assert!(!lines.is_beyond_a_gap(70_001));
     }
 
     #[test]

@@ -67,6 +67,7 @@ impl Listeners {
             for step in &departure.moves {
                 match step {
                     Move::Gone(place) | Move::Back(place) => ring(place),
+                    Move::GoneBetween(..) => {}
                     Move::GoneThrough(last) => {
                         let same_lane = |place: &&u64| *place / LANE == last / LANE && *place <= last;
                         by_place.keys().filter(same_lane).for_each(ring);

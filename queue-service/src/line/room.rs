@@ -197,6 +197,7 @@ impl Room {
             Verdict::AlreadyInQueue => return Err(Refusal::AlreadyInQueue),
             Verdict::Draining => return Err(Refusal::Draining),
         };
+        self.view.until_connected(place).await;
         self.view.hear_place(place);
         let standing = match standing {
             // Told by the view, as every replica tells it: Redis is ahead of it.

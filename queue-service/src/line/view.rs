@@ -147,6 +147,13 @@ impl View {
         self.read(|lines| lines.position(place))?
     }
 
+    /// Waits until a gap before this place was heard of, should there be one.
+    pub async fn until_connected(&self, place: u64) {
+        if self.read(|lines| lines.is_beyond_a_gap(place)).unwrap_or(false) {
+            drop(tokio::time::timeout(PATIENCE, self.hear_again()).await);
+        }
+    }
+
     /// As [`View::position`]; waits, when need be, until the order of a draw is known.
     pub async fn position_soon(&self, place: u64) -> Option<u64> {
         let known = async {

@@ -61,7 +61,10 @@ if server ~= '-' and server ~= kept[7] then
     redis.call('HSET', COUNTERS, 'hold_until', int(hold_until), 'silence_from', int(now),
       'doubt_until', int(doubt_until))
     for number = 0, #lanes do
-      leave_gap(lanes[number], counted('place' .. lanes[number].suffix) + SMALL_GAP, is_doubt_known)
+      local lane = lanes[number]
+      local last = counted('place' .. lane.suffix)
+      leave_gap(lane, last + SMALL_GAP, is_doubt_known)
+      left_line[#left_line + 1] = int(lane.base + last + 1) .. '-' .. int(lane.base + last + SMALL_GAP)
     end
     changed = true
   end

@@ -1,6 +1,7 @@
 -- prelude/tail.lua: stands behind every script and writes down, once a call, what the call has done.
 --
--- departures  gone = places that left their line (`<p` = all of its lane up to p, `+p` = p is back),
+-- departures  gone = places that left their line (`<p` = all of its lane up to p, `p-q` = all from p
+--             to q, which nobody has, `+p` = p is back),
 --             ended = slots given up; the replicas' views follow it
 -- log         the admission log: places let in, how (rate, instant, hand, regained), the limits in force, slots
 --             ended and when, how many are active after it, the epoch, and which of the places were drawn by lot

@@ -61,7 +61,7 @@ impl Builder {
             queue_settings: Map::new(),
             gated,
             release_on,
-            replicas: 1,
+            replicas: usual_replicas(),
             queue_flags: Vec::new(),
             booking_flags: Vec::new(),
             launch: Launch::InProcess,
@@ -168,6 +168,12 @@ impl Builder {
             }
         });
     }
+}
+
+/// Of a test that does not say how many: one, or as many as `ACCEPTANCE_REPLICAS` says.
+fn usual_replicas() -> usize {
+    std::env::var("ACCEPTANCE_REPLICAS")
+        .map_or(1, |text| text.parse().expect("ACCEPTANCE_REPLICAS is a number"))
 }
 
 #[expect(clippy::print_stderr, reason = "the programs' logs, for whoever reads why a test failed")]

@@ -55,6 +55,8 @@ pub enum Move {
     Gone(u64),
     /// All of the place's lane, up to it.
     GoneThrough(u64),
+    /// From the first to the last: never to be handed out.
+    GoneBetween(u64, u64),
     /// Lost and proven.
     Back(u64),
 }
@@ -67,7 +69,10 @@ impl Departure {
         let one = |word: &str| match word.as_bytes().first()? {
             b'<' => word[1..].parse().ok().map(Move::GoneThrough),
             b'+' => word[1..].parse().ok().map(Move::Back),
-            _ => word.parse().ok().map(Move::Gone),
+            _ => match word.split_once('-') {
+                Some((first, last)) => Some(Move::GoneBetween(first.parse().ok()?, last.parse().ok()?)),
+                None => word.parse().ok().map(Move::Gone),
+            },
         };
         let slot = |word: &str| word.split_once('@')?.0.parse().ok();
         Some(Self {
@@ -93,8 +98,8 @@ mod tests {
 
     #[test]
     fn a_departure_says_who_left_who_is_back_and_which_slots_ended() {
-        let event = ("1790000000007-3".to_owned(), "5 <9 +7".to_owned(), "3@1790000000000".to_owned());
-        let moves = vec![Move::Gone(5), Move::GoneThrough(9), Move::Back(7)];
+        let event = ("1790000000007-3".to_owned(), "5 <9 +7 11-14".to_owned(), "3@1790000000000".to_owned());
+        let moves = vec![Move::Gone(5), Move::GoneThrough(9), Move::Back(7), Move::GoneBetween(11, 14)];
         let told = Departure::parse(event).unwrap();
         assert_eq!((told.at_ms, told.moves, told.slots_ended), (1_790_000_000_007, moves, vec![3]));
     }
