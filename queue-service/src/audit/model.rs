@@ -16,8 +16,8 @@ pub struct Entry {
     pub users: Option<u64>,
     pub every_ms: Option<i64>,
     pub max_active: Option<u64>,
-    /// Places whose slots ended, and when.
-    pub ended: Vec<(u64, i64)>,
+    /// Places whose slots ended: since when, if their time had run out before; else with this call.
+    pub ended: Vec<(u64, Option<i64>)>,
     /// How many were active after it, as the store counted.
     pub active: u64,
     /// Changes when the store had forgotten something.
@@ -165,8 +165,8 @@ fn check_cap(entries: &[Entry], violations: &mut Vec<String>) {
     for (index, entry) in (1..).zip(entries) {
         changes.extend(entry.let_in.iter().map(|_| (entry.at_ms, index, 1)));
         // A slot whose time ran out was free from then on, however late that was written.
-        let before = |at: i64| if at < entry.at_ms { (at, 0, -1) } else { (entry.at_ms, index, -1) };
-        changes.extend(entry.ended.iter().map(|(_, at)| before(*at)));
+        let ended = |at: &Option<i64>| at.map_or((entry.at_ms, index, -1), |at| (at, 0, -1));
+        changes.extend(entry.ended.iter().map(|(_, at)| ended(at)));
     }
     changes.sort_unstable();
     let mut changes = changes.into_iter().peekable();
@@ -205,7 +205,7 @@ mod tests {
             users: Some(2),
             every_ms: Some(1_000),
             max_active: Some(3),
-            ended: ended.to_vec(),
+            ended: ended.iter().map(|(place, at)| (*place, Some(*at).filter(|at| *at < at_ms))).collect(),
             active,
             epoch: 0,
             commitment: String::new(),
@@ -224,6 +224,18 @@ mod tests {
             entry(1_001, &[4], &[(1, 1_001)], 2),
             // Place 2 ran out at 1500 and was collected with the next call.
             entry(2_500, &[5, 7], &[(2, 1_500)], 3),
+        ];
+        assert_eq!(violations(&good), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_slot_that_ran_out_in_the_same_millisecond_was_free_from_its_beginning() {
+        let ended = |ended: &[(u64, Option<i64>)], entry: Entry| Entry { ended: ended.to_vec(), ..entry };
+        let good = [
+            entry(0, &[1, 2], &[], 2),
+            // 1 is completed; 2 has run out a moment ago, which the next call writes down.
+            ended(&[(1, None)], entry(5_000, &[], &[], 0)),
+            ended(&[(2, Some(5_000))], entry(5_000, &[3], &[], 1)),
         ];
         assert_eq!(violations(&good), Vec::<String>::new());
     }

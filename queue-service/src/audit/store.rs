@@ -36,8 +36,9 @@ fn entry(id: &StreamId) -> Option<Entry> {
     let text = |name: &str| id.get::<String>(name);
     let number = |name: &str| text(name).and_then(|text| text.parse().ok());
     let one = |word: &str| word.parse().ok();
-    let out = |word: &str| {
-        word.split_once('@').and_then(|(place, at)| Some((place.parse().ok()?, at.parse().ok()?)))
+    let out = |word: &str| match word.split_once('@') {
+        Some((place, at)) => Some((place.parse().ok()?, Some(at.parse().ok()?))),
+        None => Some((word.strip_suffix('!')?.parse().ok()?, None)),
     };
     Some(Entry {
         at_ms: id.id.split_once('-')?.0.parse().ok()?,

@@ -33,12 +33,16 @@ local function claim(a)
   keep_admission(a, (a.exp + SLOT_LEEWAY_S) * 1000)
 end
 
+-- `place@moment`: it ran out, and was free from that moment on, however late it is collected; `place!`: ended now.
+local function slot_ended(a)
+  slots_ended[#slots_ended + 1] = int(a.place) .. (a.lease_end < now and '@' .. int(a.lease_end + 1) or '!')
+end
+
 local function end_admission(a, reason)
   redis.call('ZREM', ACTIVE, a.user)
   redis.call('HDEL', ADMISSIONS, a.user)
   redis.call('HDEL', JTIS, a.jti)
-  -- The slot was free from the end of its lease on, however late it is collected.
-  slots_ended[#slots_ended + 1] = int(a.place) .. '@' .. int(math.min(now, a.lease_end + 1))
+  slot_ended(a)
   depart(a.place, reason)
 end
 
@@ -86,7 +90,7 @@ local function stay_of(user)
     redis.call('ZREM', ACTIVE, user)
     redis.call('HDEL', ADMISSIONS, user)
     redis.call('HDEL', JTIS, a.jti)
-    slots_ended[#slots_ended + 1] = int(a.place) .. '@' .. int(math.min(now, a.lease_end + 1))
+    slot_ended(a)
     restore(user, a.place)
     return 'waiting', a.place, lane_of(a.place)
   end

@@ -2,7 +2,7 @@
 --
 -- departures  gone = places that left their line (`<p` = all of its lane up to p, `p-q` = all from p
 --             to q, which nobody has, `+p` = p is back),
---             ended = slots given up; the replicas' views follow it
+--             ended = slots given up (slots.lua); the replicas' views follow it
 -- log         the admission log: places let in, how (rate, instant, hand, regained), the limits in force, slots
 --             ended and when, how many are active after it, the epoch, and which of the places were drawn by lot
 --             and with what commitment; `queue-service audit` reads it

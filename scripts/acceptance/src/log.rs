@@ -38,11 +38,16 @@ fn admissions(entry: &StreamId) -> Admissions {
         String::from_redis_value_ref(value).unwrap_or_else(|error| panic!("{name} in {entry:?}: {error}"))
     };
     let number = |word: &str| word.parse().unwrap_or_else(|_| panic!("{word:?} in {entry:?}"));
-    let ended = |word: &str| word.split_once('@').and_then(|(_, moment)| moment.parse().ok());
+    let at_ms = number(entry.id.split('-').next().unwrap_or_default());
+    // `place@moment`: it had run out; `place!`: it was ended now.
+    let ended = |word: &str| match word.split_once('@') {
+        Some((_, moment)) => moment.parse().ok(),
+        None => word.ends_with('!').then_some(at_ms),
+    };
     let places = text("in").split_whitespace().map(|word| word.parse().ok()).collect::<Option<_>>();
     let ended_ms = text("out").split_whitespace().map(ended).collect::<Option<_>>();
     Admissions {
-        at_ms: number(entry.id.split('-').next().unwrap_or_default()),
+        at_ms,
         places: places.unwrap_or_else(|| panic!("places in {entry:?}")),
         how: text("how"),
         active: text("active").parse().unwrap_or_else(|_| panic!("active in {entry:?}")),

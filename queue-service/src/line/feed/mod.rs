@@ -74,7 +74,7 @@ impl Departure {
                 None => word.parse().ok().map(Move::Gone),
             },
         };
-        let slot = |word: &str| word.split_once('@')?.0.parse().ok();
+        let slot = |word: &str| word.split(['@', '!']).next()?.parse().ok();
         Some(Self {
             at_ms,
             moves: gone.split_whitespace().filter_map(one).collect(),
@@ -98,9 +98,10 @@ mod tests {
 
     #[test]
     fn a_departure_says_who_left_who_is_back_and_which_slots_ended() {
-        let event = ("1790000000007-3".to_owned(), "5 <9 +7 11-14".to_owned(), "3@1790000000000".to_owned());
+        let event =
+            ("1790000000007-3".to_owned(), "5 <9 +7 11-14".to_owned(), "3@1790000000000 4!".to_owned());
         let moves = vec![Move::Gone(5), Move::GoneThrough(9), Move::Back(7), Move::GoneBetween(11, 14)];
         let told = Departure::parse(event).unwrap();
-        assert_eq!((told.at_ms, told.moves, told.slots_ended), (1_790_000_000_007, moves, vec![3]));
+        assert_eq!((told.at_ms, told.moves, told.slots_ended), (1_790_000_000_007, moves, vec![3, 4]));
     }
 }
