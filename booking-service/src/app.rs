@@ -19,6 +19,7 @@ use crate::outbox::Outbox;
 use crate::payments::Payments;
 use crate::points::Points;
 use crate::reports::{Stock, Window};
+use crate::seat_maps::SeatMaps;
 
 /// See the module.
 #[derive(Clone)]
@@ -34,6 +35,7 @@ pub struct Parts {
     pub points: Arc<Points>,
     pub payments: Payments,
     pub outbox: Outbox,
+    pub seat_maps: SeatMaps,
     /// What the queue service must hear of.
     pub stock: Stock,
     /// How the public listener's requests fare.
@@ -69,7 +71,8 @@ impl App {
             signs: Signs::default(),
         };
         let outbox = Outbox::new(db.clone(), ended);
-        let stock = Stock::default();
+        let seat_maps = SeatMaps::new(db.clone());
+        let stock = Stock::new(seat_maps.clone());
         let points = Arc::new(Points::new(db.clone(), config.sale.max_charge));
         let release_on = config.sale.release_on;
         let rules = Rules {
@@ -88,6 +91,7 @@ impl App {
             },
             points,
             outbox,
+            seat_maps,
             stock,
             window: Arc::default(),
             door,

@@ -45,6 +45,7 @@ mod reports;
 mod retry;
 mod rounds;
 mod routes;
+mod seat_maps;
 mod start;
 
 pub use config::Config;

@@ -37,6 +37,8 @@ pub const REPORT_FAILURES: &str = "booking_report_failures_total";
 pub const STOCK_COUNT: &str = "booking_stock_count_seconds";
 /// The longest wait for a connection to the database within the last second, in seconds.
 pub const POOL_WAIT: &str = "booking_pool_wait_seconds";
+/// Seats whose state this replica keeps in memory, for seat maps.
+pub const MAPPED_SEATS: &str = "booking_mapped_seats";
 
 /// Gives the recorder the meanings.
 pub fn describe() {
@@ -60,6 +62,7 @@ pub fn describe() {
     describe_counter!(REPORTS, "reports that the queue service has heard, by what they are about");
     describe_counter!(REPORT_FAILURES, "reports that were not heard, by what they are about");
     describe_histogram!(STOCK_COUNT, metrics::Unit::Seconds, "the counting of seats for a report");
+    describe_gauge!(MAPPED_SEATS, "seats whose state is kept in memory, for seat maps");
     describe_gauge!(
         POOL_WAIT,
         metrics::Unit::Seconds,

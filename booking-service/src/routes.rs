@@ -6,7 +6,7 @@ use shared::problem::{Code, codes as general};
 
 use crate::app::App;
 use crate::catalog::admin::{ConcertBody, ConcertPatch, ScheduleBody, SchedulePatch, http as admin};
-use crate::catalog::{Concert, Report, Schedule, SeatMap, http as catalog};
+use crate::catalog::{Concert, Report, Schedule, http as catalog};
 use crate::codes::{
     ALREADY_PAID, ALREADY_REFUNDED, CONCERT_NOT_FOUND, ENTRY_TOKEN_COMPLETED, ENTRY_TOKEN_EXPIRED,
     ENTRY_TOKEN_REQUIRED, ENTRY_TOKEN_REVOKED, HOLD_EXPIRED, INSUFFICIENT_POINTS, INVALID_AMOUNT, NOT_HELD,
@@ -16,6 +16,7 @@ use crate::codes::{
 use crate::holds::{Reservation, http as holds};
 use crate::payments::{Paid, Receipt, Refunded, http as payments};
 use crate::points::{Balance, LedgerEntry, Moved, http as points};
+use crate::seat_maps::{SeatMap, http as seat_maps};
 use crate::{books, idempotency::Need};
 
 /// What a closed gate may answer.
@@ -109,10 +110,11 @@ fn reading(api: Api<App>) -> Api<App> {
     .route(
         guest(Endpoint::get("/v1/schedules/{id}/seats", "The seats of a date"))
             .header("If-None-Match", "`ETag` of an answer before", false)
+            .header("Accept-Encoding", "`gzip` is understood", false)
             .answers::<SeatMap>(200, "the map; `ETag` is strong")
             .answers_raw(304, "nothing has changed", "")
             .refuses(&[&SCHEDULE_NOT_FOUND, &SEATS_NOT_READY, &WRONG_QUEUE]),
-        catalog::seat_map,
+        seat_maps::seat_map,
     )
 }
 

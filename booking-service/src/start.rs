@@ -14,12 +14,14 @@ use crate::admitted::followers;
 use crate::app::App;
 use crate::config::{Config, DatabaseConfig};
 use crate::queue_service::QueueService;
-use crate::{db, holds, idempotency, metrics, outbox, reports, rounds, routes};
+use crate::{db, holds, idempotency, metrics, outbox, reports, rounds, routes, seat_maps};
 
 /// How long a start waits for Postgres.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 /// The first fetch of keys holds the start up at most this long; the service starts without them.
 const KEYS_PATIENCE: Duration = Duration::from_secs(2);
+/// Connections beside the pool, for what must not wait behind the sale.
+const ASIDE: u32 = 2;
 const FORGET_CLIENTS_EVERY: Duration = Duration::from_secs(60);
 
 /// Where a started service listens.
@@ -48,6 +50,8 @@ pub async fn start(config: Config, clock: Clock, lifecycle: &Lifecycle) -> anyho
     followers::load(&app.db, &app.door.ended).await?;
     follow_keys(&app, lifecycle).await;
     run_loops(&app, &config, http, lifecycle);
+    let url = config.database.database_url.expose_secret();
+    seat_maps::run(lifecycle, &app.seat_maps, db::Db::new(url, ASIDE, app.db.clock().clone())?);
 
     let addresses = Addresses { public: public.address(), ops: ops.address() };
     let (public_routes, ops_routes, _) = routes::all();

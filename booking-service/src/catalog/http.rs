@@ -2,10 +2,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use shared::extract::{Query, Segment};
@@ -21,16 +17,12 @@ use crate::codes;
 
 pub struct ConcertsRow;
 pub struct DatesRow;
-pub struct SeatsRow;
 
 impl Row for ConcertsRow {
     const GATE: Option<Gate> = Some(Gate::Concerts);
 }
 impl Row for DatesRow {
     const GATE: Option<Gate> = Some(Gate::Dates);
-}
-impl Row for SeatsRow {
-    const GATE: Option<Gate> = Some(Gate::Seats);
 }
 
 impl From<Refusal> for Problem {
@@ -108,58 +100,4 @@ pub async fn list_schedules(
     }
     let dates = Dates::parse(query.from.as_deref(), query.to.as_deref(), query.bookable.as_deref())?;
     Ok(Json(super::schedules(&app.db, concert.concert_id, &dates, &page).await?))
-}
-
-pub async fn seat_map(
-    State(app): State<App>,
-    guest: Result<Guest<SeatsRow>, Problem>,
-    Segment(id): Segment<Uuid>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let guest = point_to_schedule(&app, guest, id).await?;
-    let (id, queue) = super::existing_schedule(&app.db, id).await?;
-    guest.enter(&queue)?;
-    let map = super::seat_map(&app.db, id).await?;
-    let body = serde_json::to_string(&map).map_err(Problem::internal)?;
-    let etag = etag(&body);
-    let tags = [
-        (header::ETAG, HeaderValue::from_str(&etag).map_err(Problem::internal)?),
-        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
-    ];
-    if has_already(&headers, &etag) {
-        return Ok((StatusCode::NOT_MODIFIED, tags).into_response());
-    }
-    let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    Ok((tags, json, body).into_response())
-}
-
-/// Strong: the same tag is the same bytes.
-fn etag(body: &str) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body.as_bytes());
-    format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest.as_ref()))
-}
-
-/// Whether `If-None-Match` names the tag; compared weakly, as RFC 9110 says.
-fn has_already(headers: &HeaderMap, etag: &str) -> bool {
-    let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|tag| {
-        let tag = tag.trim();
-        tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tag_follows_the_content_and_is_found_in_lists() {
-        let tag = etag("a");
-        assert_ne!(tag, etag("b"));
-        let headers = |value: &str| HeaderMap::from_iter([(header::IF_NONE_MATCH, value.parse().unwrap())]);
-        assert!(has_already(&headers(&tag), &tag));
-        assert!(has_already(&headers(&format!("\"x\", W/{tag}")), &tag));
-        assert!(has_already(&headers("*"), &tag));
-        assert!(!has_already(&headers("\"x\""), &tag) && !has_already(&HeaderMap::new(), &tag));
-    }
 }

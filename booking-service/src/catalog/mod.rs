@@ -1,7 +1,8 @@
-//! What there is to buy: concerts, their dates, and the map of the seats.
+//! What there is to buy: concerts and their dates.
 //!
-//! Everything here reads, but for `admin`. What a seat shows is judged on the database's clock in
-//! the statement that reads it: a hold past its deadline shows as available at once, swept or not.
+//! Everything here reads, but for `admin`. What a date has left is judged on the database's clock in
+//! the statement that reads it: a hold past its deadline counts as available at once, swept or not.
+//! What each seat shows is `seat_maps`.
 
 pub mod admin;
 mod hall;
@@ -13,7 +14,7 @@ use chrono::{DateTime, Utc};
 use shared::page::{Page, PageOf};
 use uuid::Uuid;
 
-pub use model::{Concert, Dates, Invalid, Report, Schedule, SeatMap};
+pub use model::{Concert, Dates, Invalid, Report, Schedule};
 
 use crate::db::{self, Db};
 
@@ -90,15 +91,6 @@ pub async fn queue_of_schedule(db: &Db, id: Uuid) -> db::Result<Option<String>> 
 /// The queues that dates of a concert have of their own.
 pub async fn own_queues(db: &Db, concert: Uuid) -> Result<Vec<String>, Refusal> {
     Ok(store::own_queues(&mut *db.lane().await?, concert).await?)
-}
-
-/// The seats of a date.
-pub async fn seat_map(db: &Db, schedule: Uuid) -> Result<SeatMap, Refusal> {
-    let seats = store::seats(&mut *db.lane().await?, db.offset_ms(), schedule).await?;
-    if seats.is_empty() {
-        return Err(Refusal::SeatsNotReady);
-    }
-    Ok(SeatMap::new(schedule, seats))
 }
 
 /// How a date sells.

@@ -39,53 +39,6 @@ pub struct Schedule {
     pub sold_out: bool,
 }
 
-/// What a seat shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SeatStatus {
-    Available,
-    Held,
-    Sold,
-}
-
-/// A seat of the map.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Seat {
-    pub number: i32,
-    pub section: Option<String>,
-    pub row: Option<String>,
-    pub price: i64,
-    pub status: SeatStatus,
-}
-
-/// All seats of a date.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct SeatMap {
-    pub schedule_id: Uuid,
-    pub remaining: usize,
-    pub sold_out: bool,
-    pub seats: Vec<Seat>,
-    pub available_seat_numbers: Vec<i32>,
-}
-
-impl SeatMap {
-    /// The map of these seats, in the order of their numbers.
-    pub fn new(schedule_id: Uuid, seats: Vec<Seat>) -> Self {
-        let available: Vec<i32> = seats
-            .iter()
-            .filter(|seat| seat.status == SeatStatus::Available)
-            .map(|seat| seat.number)
-            .collect();
-        Self {
-            schedule_id,
-            remaining: available.len(),
-            sold_out: available.is_empty(),
-            seats,
-            available_seat_numbers: available,
-        }
-    }
-}
-
 /// How a date sells.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Report {
@@ -213,15 +166,5 @@ mod tests {
         };
         assert!(times(0, 1, 1).is_ok());
         assert!(times(1, 1, 2).is_err() && times(0, 3, 2).is_err());
-    }
-
-    #[test]
-    fn a_map_counts_what_is_available() {
-        let seat = |number, status| Seat { number, section: None, row: None, price: 1, status };
-        let map = SeatMap::new(
-            Uuid::nil(),
-            vec![seat(1, SeatStatus::Sold), seat(2, SeatStatus::Available), seat(3, SeatStatus::Held)],
-        );
-        assert_eq!((map.remaining, map.sold_out, map.available_seat_numbers), (1, false, vec![2]));
     }
 }

@@ -5,7 +5,7 @@ use shared::page::PageOf;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::model::{Concert, Dates, Report, Schedule, Seat, SeatStatus};
+use super::model::{Concert, Dates, Report, Schedule};
 use crate::db::{Conn, Result};
 
 #[derive(FromRow)]
@@ -189,43 +189,6 @@ pub async fn own_queues(conn: &mut Conn, concert: Uuid) -> Result<Vec<String>> {
     .bind(concert)
     .fetch_all(conn)
     .await?)
-}
-
-#[derive(FromRow)]
-struct SeatRow {
-    number: i32,
-    section: Option<String>,
-    row: Option<String>,
-    price: i64,
-    shown: String,
-}
-
-/// The seats of a date in the order of their numbers; a hold past its deadline shows as available.
-pub async fn seats(conn: &mut Conn, offset_ms: i64, schedule: Uuid) -> Result<Vec<Seat>> {
-    let rows: Vec<SeatRow> = sqlx::query_as(
-        r"
-        select number, section, row, price,
-            case when state = 'held' and held_until <= (select db_now($1)) then 'free' else state end as shown
-        from seats where schedule_id = $2
-        order by number
-        ",
-    )
-    .bind(offset_ms)
-    .bind(schedule)
-    .fetch_all(conn)
-    .await?;
-    let seat = |row: SeatRow| Seat {
-        number: row.number,
-        section: row.section,
-        row: row.row,
-        price: row.price,
-        status: match row.shown.as_str() {
-            "free" => SeatStatus::Available,
-            "held" => SeatStatus::Held,
-            _ => SeatStatus::Sold,
-        },
-    };
-    Ok(rows.into_iter().map(seat).collect())
 }
 
 /// How a date sells.

@@ -63,6 +63,8 @@ mod s3;
 #[cfg(test)]
 mod s4;
 #[cfg(test)]
+mod seat_maps;
+#[cfg(test)]
 mod stock;
 #[cfg(test)]
 mod tidy;

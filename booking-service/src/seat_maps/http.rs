@@ -1,0 +1,132 @@
+//! `/v1/schedules/{id}/seats`.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use shared::extract::Segment;
+use shared::problem::Problem;
+use uuid::Uuid;
+
+use super::Refusal;
+use super::picture::Picture;
+use crate::admitted::{Gate, Guest, Row};
+use crate::app::App;
+use crate::catalog::{self, http::point_to_schedule};
+
+/// Smaller answers are not worth zipping.
+const WORTH_ZIPPING: usize = 1024;
+/// Larger ones are zipped where they do not hold up other requests.
+const LONG_WORK: usize = 256 * 1024;
+/// What ends the tag of a zipped map: other bytes, another tag.
+const ZIPPED: &str = ".gz";
+
+pub struct SeatsRow;
+
+impl Row for SeatsRow {
+    const GATE: Option<Gate> = Some(Gate::Seats);
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::ScheduleNotFound => catalog::Refusal::ScheduleNotFound.into(),
+            Refusal::Db(error) => error.into(),
+        }
+    }
+}
+
+pub async fn seat_map(
+    State(app): State<App>,
+    guest: Result<Guest<SeatsRow>, Problem>,
+    Segment(id): Segment<Uuid>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let guest = point_to_schedule(&app, guest, id).await?;
+    let shown = app.seat_maps.look(id.ok_or(Refusal::ScheduleNotFound)?).await?;
+    guest.enter(&shown.queue)?;
+    let picture = shown.picture.ok_or(catalog::Refusal::SeatsNotReady)?;
+    let zipped = takes_gzip(&headers) && picture.body().len() >= WORTH_ZIPPING;
+    let etag = format!("\"{}{}\"", picture.tag(), if zipped { ZIPPED } else { "" });
+    let tags = [
+        (header::ETAG, HeaderValue::from_str(&etag).map_err(Problem::internal)?),
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
+        (header::VARY, HeaderValue::from_static("accept-encoding")),
+    ];
+    if has_already(&headers, picture.tag()) {
+        return Ok((StatusCode::NOT_MODIFIED, tags).into_response());
+    }
+    let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if !zipped {
+        return Ok((tags, [json], picture.body()).into_response());
+    }
+    let gzip = (header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    Ok((tags, [json, gzip], zip(picture).await?).into_response())
+}
+
+async fn zip(picture: std::sync::Arc<Picture>) -> Result<Bytes, Problem> {
+    if picture.body().len() < LONG_WORK {
+        return Ok(picture.zipped());
+    }
+    tokio::task::spawn_blocking(move || picture.zipped()).await.map_err(Problem::internal)
+}
+
+/// Whether `Accept-Encoding` names gzip, or everything, and not with a weight of 0.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let weight = |wanted: &str| {
+        listed(headers, header::ACCEPT_ENCODING).find_map(|offer| {
+            let mut parts = offer.split(';').map(str::trim);
+            let named = parts.next()?.eq_ignore_ascii_case(wanted);
+            let weight = parts.find_map(|part| part.strip_prefix("q=")?.trim().parse::<f32>().ok());
+            named.then_some(weight.unwrap_or(1.0))
+        })
+    };
+    weight("gzip").or_else(|| weight("*")).is_some_and(|weight| weight > 0.0)
+}
+
+/// Whether `If-None-Match` names the version, zipped or not; compared weakly, as RFC 9110 says.
+fn has_already(headers: &HeaderMap, tag: &str) -> bool {
+    listed(headers, header::IF_NONE_MATCH).any(|given| {
+        let given = given.strip_prefix("W/").unwrap_or(given);
+        let text = given.strip_prefix('"').and_then(|given| given.strip_suffix('"'));
+        given == "*" || text.is_some_and(|text| text.strip_suffix(ZIPPED).unwrap_or(text) == tag)
+    })
+}
+
+fn listed(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn a_tag_is_found_in_lists_weak_and_zipped() {
+        let has = |value: &str| has_already(&headers(header::IF_NONE_MATCH, value), "t");
+        for known in ["\"t\"", "\"t.gz\"", "\"x\", W/\"t\"", "*", "\"x\",\"t\""] {
+            assert!(has(known), "{known}");
+        }
+        for other in ["\"x\"", "t", "\"tt\"", "\"\"", "\"t.gz.gz\""] {
+            assert!(!has(other), "{other}");
+        }
+        assert!(!has_already(&HeaderMap::new(), "t"));
+    }
+
+    #[test]
+    fn gzip_is_for_those_who_ask_for_it() {
+        let takes = |value: &str| takes_gzip(&headers(header::ACCEPT_ENCODING, value));
+        for yes in ["gzip", "br, GZIP;q=0.5", "*", "gzip;q=1, *;q=0", "deflate, *;q=0.1"] {
+            assert!(takes(yes), "{yes}");
+        }
+        for no in ["", "br", "gzip;q=0", "gzip; q=0.0, *", "identity", "*;q=0"] {
+            assert!(!takes(no), "{no}");
+        }
+        assert!(!takes_gzip(&HeaderMap::new()));
+    }
+}

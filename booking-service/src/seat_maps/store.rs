@@ -1,0 +1,161 @@
+//! `seats` read whole, and `seat_changes`.
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::hall::{Loaded, SeatLine, State};
+use crate::db::{Conn, Result};
+
+#[derive(FromRow)]
+struct SeatRow {
+    number: i32,
+    section: Option<String>,
+    row: Option<String>,
+    price: i64,
+    state: String,
+    held_until: Option<DateTime<Utc>>,
+}
+
+/// A date and all its seats, and the snapshot that saw them; `None`: no such date.
+pub async fn load(conn: &mut Conn, schedule: Uuid) -> Result<Option<Loaded>> {
+    // The first statement's snapshot is the older one: changes between the two are heard of twice.
+    let date: Option<(String, String, DateTime<Utc>)> = sqlx::query_as(
+        r"
+        select coalesce(s.queue, c.queue), pg_current_snapshot()::text, db_now(0)
+        from schedules s join concerts c on c.id = s.concert_id
+        where s.id = $1
+        ",
+    )
+    .bind(schedule)
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some((queue, snapshot, now)) = date else { return Ok(None) };
+    let rows: Vec<SeatRow> = sqlx::query_as(
+        r"
+        select number, section, row, price, state, held_until
+        from seats where schedule_id = $1
+        order by number
+        ",
+    )
+    .bind(schedule)
+    .fetch_all(conn)
+    .await?;
+    let seat = |row: SeatRow| SeatLine {
+        number: row.number,
+        section: row.section,
+        row: row.row,
+        price: row.price,
+        state: state(&row.state, row.held_until),
+    };
+    Ok(Some(Loaded { queue, snapshot, now, seats: rows.into_iter().map(seat).collect() }))
+}
+
+/// What a round brings.
+pub struct News {
+    /// The snapshot that it saw; the next round asks for what is not visible to it.
+    pub snapshot: String,
+    /// The database's time.
+    pub now: DateTime<Utc>,
+    /// The queue in front of each date, now.
+    pub queues: Vec<(Uuid, String)>,
+    /// Seats that changed, as they are now.
+    pub seats: Vec<(Uuid, i32, State)>,
+}
+
+#[derive(FromRow)]
+struct NewsRow {
+    snapshot: String,
+    now: DateTime<Utc>,
+    id: Uuid,
+    queue: String,
+    number: Option<i32>,
+    state: Option<String>,
+    held_until: Option<DateTime<Utc>>,
+}
+
+/// What has become visible of these dates since any of these snapshots; `None`: none of them exists.
+pub async fn news(conn: &mut Conn, dates: &[Uuid], since: &[String]) -> Result<Option<News>> {
+    let oldest = since.iter().filter_map(|snapshot| xmin(snapshot)).min().unwrap_or_default();
+    let rows: Vec<NewsRow> = sqlx::query_as(
+        r"
+        with changed as materialized (
+            select distinct c.schedule_id, n.number
+            from seat_changes c cross join unnest(c.numbers) as n (number)
+            where c.change >= $3::text::xid8 and c.schedule_id = any($1)
+                and exists (
+                    select 1 from unnest($2::text[]) as s (seen)
+                    where not pg_visible_in_snapshot(c.change, s.seen::pg_snapshot)
+                )
+        ), seen as (
+            select c.schedule_id, s.number, s.state, s.held_until
+            from changed c join seats s on s.schedule_id = c.schedule_id and s.number = c.number
+        )
+        select pg_current_snapshot()::text as snapshot, db_now(0) as now, d.id,
+            coalesce(d.queue, k.queue) as queue, s.number, s.state, s.held_until
+        from schedules d
+        join concerts k on k.id = d.concert_id
+        left join seen s on s.schedule_id = d.id
+        where d.id = any($1)
+        ",
+    )
+    .bind(dates)
+    .bind(since)
+    .bind(oldest.to_string())
+    .fetch_all(conn)
+    .await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let (snapshot, now) = (first.snapshot.clone(), first.now);
+    let (mut queues, mut seats) = (Vec::new(), Vec::new());
+    for row in rows {
+        if let (Some(number), Some(word)) = (row.number, row.state) {
+            seats.push((row.id, number, state(&word, row.held_until)));
+        }
+        if queues.last().is_none_or(|(id, _)| *id != row.id) {
+            queues.push((row.id, row.queue));
+        }
+    }
+    Ok(Some(News { snapshot, now, queues, seats }))
+}
+
+/// Up to `limit` of the oldest changes go when every replica has read them or begun anew; answers how
+/// many went.
+pub async fn sweep(conn: &mut Conn, limit: i64, age_seconds: f64) -> Result<u64> {
+    let done = sqlx::query(
+        r"
+        delete from seat_changes where ctid = any(array(
+            select ctid from seat_changes order by change limit $1
+        )) and at < clock_timestamp() - make_interval(secs => $2)
+        ",
+    )
+    .bind(limit)
+    .bind(age_seconds)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+fn state(word: &str, held_until: Option<DateTime<Utc>>) -> State {
+    match (word, held_until) {
+        ("free", _) => State::Free,
+        ("held", Some(until)) => State::Held { until },
+        _ => State::Sold,
+    }
+}
+
+/// Every transaction before this one had ended when the snapshot was taken.
+fn xmin(snapshot: &str) -> Option<u64> {
+    snapshot.split(':').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_begins_with_what_it_has_seen_the_end_of() {
+        assert_eq!(xmin("731:735:732,734"), Some(731));
+        assert_eq!(xmin("18446744073709551615:1:"), Some(u64::MAX));
+        assert_eq!(xmin("x"), None);
+    }
+}
