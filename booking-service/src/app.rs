@@ -17,7 +17,7 @@ use crate::db::Db;
 use crate::holds::{Holds, Rules};
 use crate::outbox::Outbox;
 use crate::payments::Payments;
-use crate::points::Points;
+use crate::points::{self, Accounts};
 use crate::reports::{Stock, Window};
 
 /// See the module.
@@ -31,7 +31,7 @@ pub struct Parts {
     /// The queue service's keys, that the door verifies entry tokens with.
     pub entry_keys: Arc<PublicKeys>,
     pub holds: Holds,
-    pub points: Arc<Points>,
+    pub points: Arc<Accounts>,
     pub payments: Payments,
     pub outbox: Outbox,
     /// What the queue service must hear of.
@@ -70,7 +70,12 @@ impl App {
         };
         let outbox = Outbox::new(db.clone(), ended);
         let stock = Stock::default();
-        let points = Arc::new(Points::new(db.clone(), config.sale.max_charge));
+        let points = points::Limits {
+            charge: config.sale.max_charge,
+            spend: config.sale.max_use,
+            balance: config.sale.max_balance,
+        };
+        let points = Arc::new(Accounts::new(db.clone(), points));
         let release_on = config.sale.release_on;
         let rules = Rules {
             ttl_seconds: config.sale.hold_ttl_seconds,
