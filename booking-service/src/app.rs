@@ -17,7 +17,7 @@ use crate::db::Db;
 use crate::holds::{Holds, Rules};
 use crate::outbox::Outbox;
 use crate::payments::Payments;
-use crate::points::Points;
+use crate::points::{self, Accounts};
 use crate::reports::{Stock, Window};
 use crate::seat_maps::SeatMaps;
 
@@ -32,7 +32,7 @@ pub struct Parts {
     /// The queue service's keys, that the door verifies entry tokens with.
     pub entry_keys: Arc<PublicKeys>,
     pub holds: Holds,
-    pub points: Arc<Points>,
+    pub points: Arc<Accounts>,
     pub payments: Payments,
     pub outbox: Outbox,
     pub seat_maps: SeatMaps,
@@ -73,7 +73,12 @@ impl App {
         let outbox = Outbox::new(db.clone(), ended);
         let seat_maps = SeatMaps::new(db.clone());
         let stock = Stock::new(seat_maps.clone());
-        let points = Arc::new(Points::new(db.clone(), config.sale.max_charge));
+        let points = points::Limits {
+            charge: config.sale.max_charge,
+            spend: config.sale.max_use,
+            balance: config.sale.max_balance,
+        };
+        let points = Arc::new(Accounts::new(db.clone(), points));
         let release_on = config.sale.release_on;
         let rules = Rules {
             ttl_seconds: config.sale.hold_ttl_seconds,

@@ -21,6 +21,7 @@ shared::problem_codes! {
     HOLD_EXPIRED = "hold_expired", 410, "The hold is past its deadline", "Hold the seats again.";
     ALREADY_PAID = "already_paid", 409, "The reservation is paid", "See the receipt, `payment_id`.";
     INSUFFICIENT_POINTS = "insufficient_points", 402, "There are too few points", "Charge points, then try again; see `balance` and `amount`.";
+    BALANCE_LIMIT_REACHED = "balance_limit_reached", 409, "The account may not have that many points", "Use points first; see `balance` and `max`.";
     INVALID_AMOUNT = "invalid_amount", 422, "The amount is not a whole number in range", "Send a JSON integer from 1 on.";
     ALREADY_REFUNDED = "already_refunded", 409, "The payment was refunded", "Nothing is left to do.";
     SHOW_STARTED = "show_started", 409, "The show has started", "Refunds end when the show starts.";

@@ -10,6 +10,7 @@ use shared::telemetry::TelemetryConfig;
 use shared::tokens::user::UserTokenConfig;
 
 use crate::admitted::{Gate, Gated};
+use crate::points::Amount;
 
 /// When the entry token that made a hold is spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -50,9 +51,14 @@ pub struct SaleConfig {
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub max_seats_per_reservation: u32,
     /// The most points of one charge.
-    #[arg(long, env = "MAX_CHARGE", default_value_t = 100_000_000,
-          value_parser = clap::value_parser!(i64).range(1..))]
-    pub max_charge: i64,
+    #[arg(long, env = "MAX_CHARGE", default_value = "100000000")]
+    pub max_charge: Amount,
+    /// The most points of one use.
+    #[arg(long, env = "MAX_USE", default_value_t = Amount::MAX)]
+    pub max_use: Amount,
+    /// The most points that charges may bring an account to.
+    #[arg(long, env = "MAX_BALANCE", default_value_t = Amount::MAX)]
+    pub max_balance: Amount,
 }
 
 /// Holds seats, takes points for them, and tells the queue service who is done.

@@ -17,7 +17,7 @@ use crate::holds::{Reservation, http as holds};
 use crate::payments::{Paid, Receipt, Refunded, http as payments};
 use crate::points::{Balance, LedgerEntry, Moved, http as points};
 use crate::seat_maps::{SeatMap, http as seat_maps};
-use crate::{books, idempotency::Need};
+use crate::{books, codes, idempotency::Need};
 
 /// What a closed gate may answer.
 const GATE: &[&Code] = &[
@@ -81,7 +81,7 @@ fn operator(endpoint: Endpoint) -> Endpoint {
 pub fn all() -> (Router<App>, Router<App>, Document) {
     let (ops, ops_document) = ops().finish("booking-service, ops", &[], &[]);
     let (public, document) =
-        reading(paying(Api::new())).finish("booking-service", &[&ops_document], crate::codes::ALL);
+        reading(paying(Api::new())).finish("booking-service", &[&ops_document], codes::ALL);
     (public.merge(document.router()), ops, document)
 }
 
@@ -131,7 +131,7 @@ fn paying(api: Api<App>) -> Api<App> {
         keyed(user(Endpoint::post("/v1/points/charges", "Charge points")), Need::Required)
             .body::<points::ChargeBody>()
             .answers::<Moved>(201, "charged; `balance` after it")
-            .refuses(&[&INVALID_AMOUNT]),
+            .refuses(&[&INVALID_AMOUNT, &codes::BALANCE_LIMIT_REACHED]),
         points::charge,
     )
     .route(
@@ -143,6 +143,9 @@ fn paying(api: Api<App>) -> Api<App> {
     )
     .route(
         user(Endpoint::get("/v1/points/history", "The ledger"))
+            .query("kind", "only `charge`, `use`, `payment` or `refund`")
+            .query("from", "first day, YYYY-MM-DD, UTC")
+            .query("to", "last day, inclusive")
             .answers_page::<LedgerEntry>("the newest first"),
         points::history,
     )
@@ -209,6 +212,7 @@ fn spending(api: Api<App>) -> Api<App> {
     .route(
         keyed(user(Endpoint::post("/v1/payments/{id}/refund", "Give the tickets back")), Need::Honoured)
             .answers::<Refunded>(201, "points are back, seats are free")
+            .refuses(&[&codes::BALANCE_LIMIT_REACHED])
             .refuses(&[&general::BODY_TOO_LARGE, &PAYMENT_NOT_FOUND, &ALREADY_REFUNDED, &SHOW_STARTED]),
         payments::refund,
     )

@@ -9,6 +9,9 @@ pub const ALL: &[(&str, &str)] = &[
     ("payment_is_debited_once", DEBITED),
     ("refund_is_credited_once", CREDITED),
     ("money_adds_up", MONEY),
+    ("revenue_is_what_was_paid", REVENUE),
+    ("entry_names_its_counter_account", COUNTER),
+    ("answered_movement_is_in_the_ledger", REMEMBERED),
     ("payment_is_of_a_confirmed_reservation", PAYMENT_RESERVATION),
     ("confirmed_reservation_is_paid", CONFIRMED),
     ("ticket_price_adds_up", TICKET_SUM),
@@ -37,7 +40,7 @@ const RUNNING: &str = r"
             coalesce(lag(balance_after) over w, 0) as before, coalesce(lag(seq) over w, 0) as last
         from ledger window w as (partition by user_id order by seq)
     ) l
-    where $1::bigint is not null and (balance_after <> before + amount or seq <> last + 1)
+    where $1::bigint is not null and (balance_after <> before::numeric + amount or seq <> last + 1)
     limit $2
 ";
 
@@ -73,16 +76,47 @@ const CREDITED: &str = r"
     limit $2
 ";
 
+// The two sides of the ledger are of one row, so they agree by themselves. What is compared is each
+// side with what is written elsewhere: the users' with the balances, the other with payments, refunds,
+// tickets, and the answers that are remembered.
+
 const MONEY: &str = r"
-    select format('balances %s; charged %s, used %s, paid %s, paid back %s', balances, charged, used, paid, back)
-    from (select
-        (select coalesce(sum(balance), 0) from accounts) as balances,
-        (select coalesce(sum(amount), 0) from ledger where kind = 'charge') as charged,
-        (select coalesce(-sum(amount), 0) from ledger where kind = 'use') as used,
+    select format('users %s, funding %s, spending %s, revenue %s', users, funding, spending, revenue)
+    from trial_balance
+    where $1::bigint is not null and users + funding + spending + revenue <> 0
+    limit $2
+";
+
+const REVENUE: &str = r"
+    select format('in the ledger %s; paid %s, paid back %s, live tickets %s', revenue, paid, back, live)
+    from trial_balance, (select
         (select coalesce(sum(amount), 0) from payments) as paid,
-        (select coalesce(sum(amount), 0) from refunds) as back
-    ) m
-    where $1::bigint is not null and balances <> charged - used - paid + back
+        (select coalesce(sum(amount), 0) from refunds) as back,
+        (select coalesce(sum(price), 0) from tickets where live) as live
+    ) elsewhere
+    where $1::bigint is not null and (revenue <> paid - back or revenue <> live)
+    limit $2
+";
+
+const COUNTER: &str = r"
+    select format('user %s, entry %s: %s of %s against %s', user_id, seq, kind, amount, counter_account)
+    from ledger
+    where $1::bigint is not null and coalesce((kind, counter_account, sign(amount)) not in (
+        ('charge', 'funding', 1), ('use', 'spending', -1), ('payment', 'revenue', -1), ('payment', 'revenue', 0),
+        ('refund', 'revenue', 1), ('refund', 'revenue', 0)
+    ), true)
+    limit $2
+";
+
+const REMEMBERED: &str = r"
+    select format('user %s was answered %s to %s; in the ledger %s, then %s',
+        i.user_id, i.response, i.endpoint, l.amount, l.balance_after)
+    from idempotency i
+    left join ledger l on l.user_id = i.user_id and l.cause = (i.response->>'entry_id')::uuid
+        and l.kind = case i.endpoint when '/v1/points/charges' then 'charge' else 'use' end
+    where $1::bigint is not null and i.endpoint in ('/v1/points/charges', '/v1/points/uses')
+        and (l.seq is null or abs(l.amount::numeric) <> (i.response->>'amount')::numeric
+            or l.balance_after <> (i.response->>'balance')::numeric)
     limit $2
 ";
 

@@ -26,12 +26,31 @@ pub struct Violation {
     pub detail: String,
 }
 
+/// What the accounts come to, the users' and the counter-accounts. Together they come to 0, or a point
+/// was lost or made. Sums may be larger than any one number of points.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct TrialBalance {
+    /// Σ balances, never negative.
+    #[schema(value_type = i64)]
+    pub users: i128,
+    /// What was charged, negative: it came from there.
+    #[schema(value_type = i64)]
+    pub funding: i128,
+    /// What was used.
+    #[schema(value_type = i64)]
+    pub spending: i128,
+    /// What was paid, less what was paid back.
+    #[schema(value_type = i64)]
+    pub revenue: i128,
+}
+
 /// The outcome of an audit.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Audit {
     pub ok: bool,
     /// At most 100 of each rule.
     pub violations: Vec<Violation>,
+    pub trial_balance: TrialBalance,
     /// How many rows of each kind were looked at.
     pub checked: BTreeMap<String, i64>,
 }
@@ -45,7 +64,8 @@ pub async fn audit(db: &Db) -> db::Result<Audit> {
         let details = store::broken(&mut tx, sql, db.offset_ms(), LISTED).await?;
         violations.extend(details.into_iter().map(|detail| Violation { rule, detail }));
     }
+    let trial_balance = store::trial_balance(&mut tx).await?;
     let checked = store::counts(&mut tx).await?.into_iter().collect();
     tx.commit().await?;
-    Ok(Audit { ok: violations.is_empty(), violations, checked })
+    Ok(Audit { ok: violations.is_empty(), violations, trial_balance, checked })
 }

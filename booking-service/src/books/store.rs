@@ -1,6 +1,7 @@
 //! The checks, run.
 
-use crate::db::{Conn, Result};
+use super::TrialBalance;
+use crate::db::{Conn, Error, Result};
 
 /// Lets the snapshot read as long as it takes.
 pub async fn without_time_limit(conn: &mut Conn) -> Result<()> {
@@ -11,6 +12,22 @@ pub async fn without_time_limit(conn: &mut Conn) -> Result<()> {
 /// What one check finds, at most `limit`.
 pub async fn broken(conn: &mut Conn, sql: &'static str, offset_ms: i64, limit: i64) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar(sql).bind(offset_ms).bind(limit).fetch_all(conn).await?)
+}
+
+/// What the accounts come to.
+pub async fn trial_balance(conn: &mut Conn) -> Result<TrialBalance> {
+    let (users, funding, spending, revenue): (String, String, String, String) = sqlx::query_as(
+        r"select users::text, funding::text, spending::text, revenue::text from trial_balance",
+    )
+    .fetch_one(conn)
+    .await?;
+    let sum = |text: String| text.parse().map_err(|_| Error::Failed(format!("a sum of points is {text}")));
+    Ok(TrialBalance {
+        users: sum(users)?,
+        funding: sum(funding)?,
+        spending: sum(spending)?,
+        revenue: sum(revenue)?,
+    })
 }
 
 /// How many rows there are of what is checked.

@@ -32,7 +32,7 @@ use crate::holds::Status;
 use crate::idempotency::{self, Intent};
 use crate::metrics;
 use crate::outbox::Outbox;
-use crate::points::{self, Points};
+use crate::points::{self, Accounts};
 use crate::reports::Stock;
 use crate::retry::{self, MayConflict};
 use model::Payable;
@@ -103,7 +103,7 @@ struct Sale {
 /// The verbs of payments.
 pub struct Payments {
     pub db: Db,
-    pub points: std::sync::Arc<Points>,
+    pub points: std::sync::Arc<Accounts>,
     pub outbox: Outbox,
     pub stock: Stock,
     pub release_on: ReleaseOn,

@@ -3,14 +3,14 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{ErrorResponse, IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::extract::{Query, RawBody};
 use shared::page::{Page, PageQuery};
 use shared::problem::Problem;
 use utoipa::ToSchema;
 
-use super::{Amount, Balance, Kind, LedgerEntry, Move, Moved, Refusal, memo};
+use super::{Amount, Balance, Kind, LedgerEntry, Move, Moved, Points, Refusal, Statement, memo};
 use crate::admitted::{Admitted, Anyone, Buyer};
 use crate::answers::Created;
 use crate::app::App;
@@ -37,13 +37,26 @@ pub async fn balance(State(app): State<App>, who: Admitted<Anyone>) -> Result<Js
     Ok(Json(app.points.balance(who.caller.user()).await?))
 }
 
+/// Query of the ledger.
+#[derive(Debug, Default, Deserialize)]
+pub struct StatementQuery {
+    kind: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    #[serde(flatten)]
+    page: PageQuery,
+}
+
 pub async fn history(
     State(app): State<App>,
     who: Admitted<Anyone>,
-    page: Result<Query<PageQuery>, Problem>,
+    query: Result<Query<StatementQuery>, Problem>,
 ) -> Result<Json<Page<LedgerEntry>>, ErrorResponse> {
-    let page = page?.0.parse()?;
-    Ok(Json(app.points.history(who.caller.user(), &page).await?))
+    let Query(query) = query?;
+    let page = query.page.parse()?;
+    let statement = Statement::parse(query.kind.as_deref(), query.from.as_deref(), query.to.as_deref())
+        .map_err(|(field, message)| Problem::invalid_field(field, message))?;
+    Ok(Json(app.points.history(who.caller.user(), &statement, &page).await?))
 }
 
 pub async fn charge(
@@ -75,7 +88,8 @@ async fn carry_out(
     let Value::Object(body) = raw.parse().map_err(unless_amount)? else {
         return Err(Problem::invalid_field("body", "must be an object").into());
     };
-    let most = if kind == Kind::Charge { app.points.max_charge() } else { i64::MAX };
+    let limits = app.points.limits();
+    let most = if kind == Kind::Charge { limits.charge } else { limits.spend };
     let amount = Amount::parse(body.get("amount"), most).ok_or(Refusal::InvalidAmount)?;
     let memo = match kind {
         Kind::Use => memo(body.get("memo")).map_err(|message| Problem::invalid_field("memo", message))?,
@@ -98,6 +112,13 @@ impl IntoResponse for Refusal {
                 "The amount must be a JSON integer from 1 on, within the limits.",
             ),
             Self::Insufficient { balance, amount } => insufficient(balance, amount),
+            Self::BalanceLimit { balance, amount, most } => Problem::new(
+                &codes::BALANCE_LIMIT_REACHED,
+                format!("There are {balance} points, {amount} more would be above {most}."),
+            )
+            .with("balance", balance.get())
+            .with("amount", amount.get())
+            .with("max", most.get()),
             Self::Key(refusal) => return refusal.into_response(),
             Self::Db(error) => error.into(),
         };
@@ -107,8 +128,8 @@ impl IntoResponse for Refusal {
 }
 
 /// The refusal of a debit above the balance.
-pub fn insufficient(balance: i64, amount: i64) -> Problem {
+pub fn insufficient(balance: Points, amount: Points) -> Problem {
     Problem::new(&codes::INSUFFICIENT_POINTS, format!("There are {balance} points, {amount} are needed."))
-        .with("balance", balance)
-        .with("amount", amount)
+        .with("balance", balance.get())
+        .with("amount", amount.get())
 }
