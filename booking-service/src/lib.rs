@@ -33,6 +33,7 @@ mod catalog;
 pub mod codes;
 pub mod commands;
 pub mod config;
+pub mod crash;
 mod db;
 mod holds;
 mod idempotency;

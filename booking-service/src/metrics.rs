@@ -23,8 +23,14 @@ pub const SWEPT: &str = "booking_swept_total";
 pub const DELIVERED: &str = "booking_outbox_delivered_total";
 /// Attempts to tell the queue service that failed, in batches.
 pub const DELIVERY_FAILURES: &str = "booking_outbox_failures_total";
-/// Messages that the queue service has not heard yet.
+/// Messages in line for the queue service; counted up to 100,000.
 pub const OUTBOX_WAITING: &str = "booking_outbox_waiting";
+/// Messages that stand aside because the queue service refuses them; counted up to 100,000.
+pub const OUTBOX_ASIDE: &str = "booking_outbox_aside";
+/// Times that a message was put aside.
+pub const PUT_ASIDE: &str = "booking_outbox_put_aside_total";
+/// Age of the oldest message in line, in seconds; 0 when there is none.
+pub const OUTBOX_OLDEST: &str = "booking_outbox_oldest_seconds";
 /// How old a message was when the attempt that reached the queue service began, in seconds.
 pub const OUTBOX_LAG: &str = "booking_outbox_lag_seconds";
 /// Entry tokens this replica knows to be spent or revoked and not yet expired.
@@ -52,7 +58,10 @@ pub fn describe() {
     describe_counter!(SWEPT, "reservations that the sweeper found past their deadline");
     describe_counter!(DELIVERED, "completions that the queue service has heard");
     describe_counter!(DELIVERY_FAILURES, "batches of completions that could not be told");
-    describe_gauge!(OUTBOX_WAITING, "completions that the queue service has not heard yet");
+    describe_gauge!(OUTBOX_WAITING, "completions in line for the queue service, counted up to 100,000");
+    describe_gauge!(OUTBOX_ASIDE, "completions put aside because they are refused, counted up to 100,000");
+    describe_counter!(PUT_ASIDE, "times that a completion was put aside");
+    describe_gauge!(OUTBOX_OLDEST, metrics::Unit::Seconds, "age of the oldest completion in line");
     describe_histogram!(
         OUTBOX_LAG,
         metrics::Unit::Seconds,

@@ -21,6 +21,17 @@ impl QueueService {
         self.answer(self.http.post(self.url(path)).json(body), limit).await.map(drop)
     }
 
+    /// Posts `body` to `path`; what is answered. Whatever a stranger on the way may say, it is no `T`.
+    pub async fn exchange<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        limit: Duration,
+    ) -> reqwest::Result<T> {
+        let answer = self.answer(self.http.post(self.url(path)).json(body), limit).await?;
+        answer.json().await.map_err(reqwest::Error::without_url)
+    }
+
     /// What is at `path`.
     pub async fn ask<T: DeserializeOwned>(&self, path: &str, limit: Duration) -> reqwest::Result<T> {
         let answer = self.answer(self.http.get(self.url(path)), limit).await?;

@@ -2,14 +2,19 @@
 //!
 //! ```text
 //!   payment's (or hold's) transaction: spent_entries + outbox ─ commit ─▶ wake ─▶ relay
-//!   relay: lease a batch ─ POST /internal/v1/queues/{queue}/completions ─▶ delete
-//!                                      └ no answer: put off, longer each time, for ever
+//!   relay, a queue: lease the oldest ─ POST /internal/v1/queues/{queue}/completions ─▶ delete
+//!                     ├ not now (no answer, 5xx, 429, 401, 404): the queue rests, longer each time
+//!                     └ refused for good: half as many, until one stands alone ─▶ aside, tried rarely
 //! ```
 //!
 //! Invariants, and who keeps them: a token is spent once (primary key of `spent_entries`); spent
 //! and told are one (one statement); a dead queue service delays nobody (the relay is a loop of
-//! its own); telling twice is harmless (the queue service takes completions idempotently).
+//! its own and has one lane at most); a queue delays no other (each has a task and a rest of its own);
+//! a message delays no other (`model.rs`); no two replicas tell the same (the lease); telling twice is
+//! harmless all the same (the queue service takes completions idempotently). A message goes when it was
+//! heard, or when its token expired more than a day ago; else never.
 
+mod model;
 mod relay;
 mod store;
 

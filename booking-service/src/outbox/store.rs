@@ -7,13 +7,22 @@ use uuid::Uuid;
 use crate::admitted::Entry;
 use crate::db::{Conn, Result};
 
+/// The most messages that are counted for a gauge: a look, not a reading of the whole table.
+const COUNTED: i64 = 100_000;
+
 /// A completion the queue service has not heard yet.
 pub struct Message {
     pub id: Uuid,
-    pub queue: String,
     pub jti: String,
     /// Since it was written.
     pub age_seconds: f64,
+}
+
+/// A queue that must still hear something.
+pub struct Waiting {
+    pub queue: String,
+    /// Age of its oldest message in line; `None`: only one that stands aside is due.
+    pub oldest_seconds: Option<f64>,
 }
 
 /// Spends entry tokens and writes the messages that say so; answers the `jti`s that were not spent
@@ -47,33 +56,87 @@ pub async fn spend(conn: &mut Conn, entries: &[Entry], ids: &[Uuid]) -> Result<V
     Ok(spent)
 }
 
-/// Takes the oldest due messages for `lease`, those of the queues in `resting` left out. Until the
-/// lease is over no other replica takes them.
-pub async fn lease(conn: &mut Conn, limit: i64, lease: Duration, resting: &[String]) -> Result<Vec<Message>> {
-    let rows: Vec<(Uuid, String, String, f64)> = sqlx::query_as(
+/// The queues that have messages in line, or one aside that is due.
+pub async fn queues(conn: &mut Conn) -> Result<Vec<Waiting>> {
+    let rows: Vec<(String, Option<f64>)> = sqlx::query_as(
+        r"
+        with recursive line as (
+            (select queue, created_at from outbox where refused_at is null order by queue, id limit 1)
+            union all
+            select next.* from line cross join lateral (
+                select queue, created_at from outbox
+                where refused_at is null and queue > line.queue
+                order by queue, id
+                limit 1
+            ) next
+        )
+        select queue, max(extract(epoch from clock_timestamp() - created_at))::double precision
+        from (
+            select queue, created_at from line
+            union all
+            select queue, null from outbox
+            where refused_at is not null and next_attempt_at <= (select clock_timestamp())
+        ) all_of_them
+        group by queue
+        ",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|(queue, oldest_seconds)| Waiting { queue, oldest_seconds }).collect())
+}
+
+/// Takes the oldest messages that are in line for `queue` and not leased, for `lease`. Until it is
+/// over no other replica takes them.
+pub async fn lease(conn: &mut Conn, queue: &str, limit: u16, lease: Duration) -> Result<Vec<Message>> {
+    let rows: Vec<(Uuid, String, f64)> = sqlx::query_as(
         r"
         with due as (
             select id from outbox
-            where next_attempt_at <= (select clock_timestamp()) and queue <> all($3)
-            order by next_attempt_at
-            limit $1
+            where queue = $1 and refused_at is null and next_attempt_at <= (select clock_timestamp())
+            order by id
+            limit $2
+            for update skip locked
+        ), leased as (
+            update outbox o
+            set attempts = o.attempts + 1, next_attempt_at = clock_timestamp() + make_interval(secs => $3)
+            from due
+            where o.id = due.id
+            returning o.id, o.jti, extract(epoch from clock_timestamp() - o.created_at)::double precision as age
+        )
+        select id, jti, age from leased order by id
+        ",
+    )
+    .bind(queue)
+    .bind(i64::from(limit))
+    .bind(lease.as_secs_f64())
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|(id, jti, age_seconds)| Message { id, jti, age_seconds }).collect())
+}
+
+/// Takes one message of `queue` that stands aside and is due, for `lease`.
+pub async fn lease_aside(conn: &mut Conn, queue: &str, lease: Duration) -> Result<Option<Message>> {
+    let row: Option<(Uuid, String, f64)> = sqlx::query_as(
+        r"
+        with due as (
+            select id from outbox
+            where queue = $1 and refused_at is not null and next_attempt_at <= (select clock_timestamp())
+            order by id
+            limit 1
             for update skip locked
         )
         update outbox o
         set attempts = o.attempts + 1, next_attempt_at = clock_timestamp() + make_interval(secs => $2)
         from due
         where o.id = due.id
-        returning o.id, o.queue, o.jti,
-            extract(epoch from clock_timestamp() - o.created_at)::double precision
+        returning o.id, o.jti, extract(epoch from clock_timestamp() - o.created_at)::double precision
         ",
     )
-    .bind(limit)
+    .bind(queue)
     .bind(lease.as_secs_f64())
-    .bind(resting)
-    .fetch_all(conn)
+    .fetch_optional(conn)
     .await?;
-    let message = |(id, queue, jti, age_seconds)| Message { id, queue, jti, age_seconds };
-    Ok(rows.into_iter().map(message).collect())
+    Ok(row.map(|(id, jti, age_seconds)| Message { id, jti, age_seconds }))
 }
 
 /// The queue service has heard these.
@@ -82,30 +145,26 @@ pub async fn delivered(conn: &mut Conn, ids: &[Uuid]) -> Result<()> {
     Ok(())
 }
 
-/// These wait for `pause`.
-pub async fn put_off(conn: &mut Conn, ids: &[Uuid], pause: Duration) -> Result<()> {
-    sqlx::query(
-        r"
-        update outbox set next_attempt_at = clock_timestamp() + make_interval(secs => $2)
-        where id = any($1)
-        ",
-    )
-    .bind(ids)
-    .bind(pause.as_secs_f64())
-    .execute(conn)
-    .await?;
+/// Gives these back before their lease is over.
+pub async fn release(conn: &mut Conn, ids: &[Uuid]) -> Result<()> {
+    sqlx::query(r"update outbox set next_attempt_at = clock_timestamp() where id = any($1)")
+        .bind(ids)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
-/// A queue answers again: what was put off is due now.
-pub async fn hasten(conn: &mut Conn, queue: &str) -> Result<()> {
+/// This one stands aside, to be tried again after `pause`.
+pub async fn put_aside(conn: &mut Conn, id: Uuid, pause: Duration) -> Result<()> {
     sqlx::query(
         r"
-        update outbox set next_attempt_at = clock_timestamp()
-        where queue = $1 and attempts > 0 and next_attempt_at > clock_timestamp()
+        update outbox
+        set refused_at = clock_timestamp(), next_attempt_at = clock_timestamp() + make_interval(secs => $2)
+        where id = $1
         ",
     )
-    .bind(queue)
+    .bind(id)
+    .bind(pause.as_secs_f64())
     .execute(conn)
     .await?;
     Ok(())
@@ -123,7 +182,17 @@ pub async fn drop_moot(conn: &mut Conn, offset_ms: i64) -> Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// How many messages wait.
-pub async fn waiting(conn: &mut Conn) -> Result<i64> {
-    Ok(sqlx::query_scalar(r"select count(*) from outbox").fetch_one(conn).await?)
+/// How many messages are in line, and how many stand aside; counted up to [`COUNTED`].
+pub async fn counts(conn: &mut Conn) -> Result<(u64, u64)> {
+    let (waiting, aside): (i64, i64) = sqlx::query_as(
+        r"
+        select
+            (select count(*) from (select from outbox where refused_at is null limit $1) in_line),
+            (select count(*) from (select from outbox where refused_at is not null limit $1) aside)
+        ",
+    )
+    .bind(COUNTED)
+    .fetch_one(conn)
+    .await?;
+    Ok((waiting.cast_unsigned(), aside.cast_unsigned()))
 }

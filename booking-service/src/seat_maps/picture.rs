@@ -234,7 +234,7 @@ mod tests {
             .collect();
         let available: Vec<i32> = seats
             .iter()
-            .filter(|seat| seat.status == SeatStatus::Available)
+            .filter(|seat| seat.status == Available)
             .map(|seat| seat.number)
             .collect();
         let map = SeatMap {

@@ -1,8 +1,9 @@
 //! The binary as an operator meets it: what `--help` says and how bad settings are refused; and what
-//! the queue service is told (`reports`). What the service does over HTTP is tested in
+//! the queue service is told (`reports`, `relay`). What the service does over HTTP is tested in
 //! `scripts/acceptance`.
 
 mod harness;
+mod relay;
 mod reports;
 
 use std::process::{Command, Output};

@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a harness fails by panicking")]
 
+mod completions;
 mod queue;
 mod shop;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::Instant;
 
+pub use completions::Manner;
 pub use queue::{FakeQueue, SERVICE_TOKEN};
 pub use shop::Shop;
 
@@ -63,4 +65,10 @@ async fn connect(url: &str) -> PgConnection {
 pub async fn run(conn: &mut PgConnection, sql: &str) {
     let outcome = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(conn).await;
     outcome.unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+/// The one number that a query of the test's own answers.
+pub async fn number(conn: &mut PgConnection, sql: &str) -> i64 {
+    let outcome = sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(conn).await;
+    outcome.unwrap_or_else(|error| panic!("{sql}: {error}"))
 }

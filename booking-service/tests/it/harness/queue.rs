@@ -15,6 +15,7 @@ use shared::serve::{self, ServeConfig};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
+use super::completions::Completions;
 use super::within;
 
 /// Opens the listener.
@@ -24,6 +25,8 @@ pub const SERVICE_TOKEN: &str = "test-service-secret";
 pub struct FakeQueue {
     address: SocketAddr,
     heard: Heard,
+    /// What it hears of those who are done.
+    pub completions: Completions,
     lifecycle: Lifecycle,
 }
 
@@ -40,18 +43,19 @@ fn locked(reports: &Mutex<Vec<Value>>) -> MutexGuard<'_, Vec<Value>> {
 impl FakeQueue {
     /// Listens at any free port.
     pub async fn start() -> Self {
-        Self::listen("127.0.0.1:0").await
+        Self::listen("127.0.0.1:0", Completions::default()).await
     }
 
-    async fn listen(address: &str) -> Self {
+    async fn listen(address: &str, completions: Completions) -> Self {
         let (heard, lifecycle) = (Heard::default(), Lifecycle::new());
         let bound = serve::bind(address).await.expect("the address is free");
         let address = bound.address();
         let router = Router::new().route("/internal/v1/{about}", post(hear)).with_state(heard.clone());
+        let router = router.merge(completions.router());
         let matches = ServeConfig::augment_args(clap::Command::new("fake")).get_matches_from(["fake"]);
         let config = <ServeConfig as clap::FromArgMatches>::from_arg_matches(&matches).expect("defaults");
         bound.serve("fake queue", router, &config, &lifecycle);
-        Self { address, heard, lifecycle }
+        Self { address, heard, completions, lifecycle }
     }
 
     pub fn url(&self) -> String {
@@ -76,9 +80,9 @@ impl FakeQueue {
         }
     }
 
-    /// Comes back where it was, and remembers nothing.
+    /// Comes back where it was, and remembers no reports.
     pub async fn start_again(&mut self) {
-        *self = Self::listen(&self.address.to_string()).await;
+        *self = Self::listen(&self.address.to_string(), self.completions.clone()).await;
     }
 
     /// All reports of stock so far, in the order of their arrival.

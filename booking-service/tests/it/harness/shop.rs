@@ -1,13 +1,14 @@
 //! The booking service, open to everybody with a user token, and what one does there.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use booking_service::Config;
+use booking_service::{Addresses, Config};
 use chrono::TimeDelta;
 use clap::Parser as _;
 use reqwest::Method;
@@ -31,6 +32,7 @@ pub struct Shop {
     public: SocketAddr,
     ops: SocketAddr,
     key: SigningKey,
+    identity: PathBuf,
     lifecycle: Lifecycle,
 }
 
@@ -38,38 +40,42 @@ impl Shop {
     /// Opens one where nothing is sold yet.
     pub async fn open() -> Self {
         let (database, queue) = (Database::new().await, FakeQueue::start().await);
-        let (clock, lifecycle) = (Clock::system(), Lifecycle::new());
+        Self::over(database, queue).await
+    }
+
+    /// Opens one over this database.
+    pub async fn over(database: Database, queue: FakeQueue) -> Self {
+        let clock = Clock::system();
         let identity = std::env::temp_dir().join(format!("booking-test-{}.pem", uuid::Uuid::new_v4()));
         std::fs::write(&identity, new_pem()).expect("a key can be written");
-        let flags = [
-            ("--booking-addr", "127.0.0.1:0"),
-            ("--booking-ops-addr", "127.0.0.1:0"),
-            ("--database-url", &database.url),
-            ("--database-max-connections", LANES),
-            ("--entry-jwks-url", "http://127.0.0.1:1/jwks.json"),
-            ("--queue-ops-url", &queue.url()),
-            ("--queue-public-url", &queue.url()),
-            ("--dev-identity-key", &identity.display().to_string()),
-            ("--gated", ""),
-            ("--admin-token", ADMIN_TOKEN),
-            ("--service-token", SERVICE_TOKEN),
-        ]
-        .map(|(flag, value)| format!("{flag}={value}"));
-        let config = Config::try_parse_from(["booking-service".to_owned()].into_iter().chain(flags));
-        let config = config.expect("the flags can be read");
-        let started = booking_service::start(config, clock.clone(), &lifecycle).await;
-        let addresses = started.expect("the service starts");
         let key = SigningKey::from_file(&identity).expect("the key can be read");
-        std::fs::remove_file(&identity).expect("the key can be removed");
+        let (addresses, lifecycle) = start(&database, &queue, &clock, &identity).await;
         let http = reqwest::Client::new();
         let (public, ops) = (addresses.public, addresses.ops);
-        Self { queue, clock, database, http, public, ops, key, lifecycle }
+        Self { queue, clock, database, http, public, ops, key, identity, lifecycle }
+    }
+
+    /// Another replica; it ends with its lifecycle.
+    pub async fn another(&self) -> Lifecycle {
+        start(&self.database, &self.queue, &self.clock, &self.identity).await.1
+    }
+
+    /// Ends this replica, with whatever it has in hand.
+    pub async fn stop(&self) {
+        self.lifecycle.drain(Duration::ZERO).await;
+    }
+
+    /// The metrics page.
+    pub async fn metrics(&self) -> String {
+        let answer = self.http.get(format!("http://{}/metrics", self.ops)).send().await;
+        answer.expect("the service answers").text().await.expect("the answer ends")
     }
 
     /// Leaves nothing behind.
     pub async fn close(self) {
         self.lifecycle.drain(Duration::from_secs(2)).await;
         self.queue.stop().await;
+        std::fs::remove_file(&self.identity).expect("the key can be removed");
         self.database.remove().await;
     }
 
@@ -154,6 +160,32 @@ impl Shop {
     pub async fn refund(&self, user: &str, payment: &str) {
         self.post(user, &format!("/v1/payments/{payment}/refund"), json!({})).await;
     }
+}
+
+async fn start(
+    database: &Database,
+    queue: &FakeQueue,
+    clock: &Clock,
+    identity: &Path,
+) -> (Addresses, Lifecycle) {
+    let flags = [
+        ("--booking-addr", "127.0.0.1:0"),
+        ("--booking-ops-addr", "127.0.0.1:0"),
+        ("--database-url", &database.url),
+        ("--database-max-connections", LANES),
+        ("--entry-jwks-url", "http://127.0.0.1:1/jwks.json"),
+        ("--queue-ops-url", &queue.url()),
+        ("--queue-public-url", &queue.url()),
+        ("--dev-identity-key", &identity.display().to_string()),
+        ("--gated", ""),
+        ("--admin-token", ADMIN_TOKEN),
+        ("--service-token", SERVICE_TOKEN),
+    ]
+    .map(|(flag, value)| format!("{flag}={value}"));
+    let config = Config::try_parse_from(["booking-service".to_owned()].into_iter().chain(flags));
+    let lifecycle = Lifecycle::new();
+    let started = booking_service::start(config.expect("the flags can be read"), clock.clone(), &lifecycle);
+    (started.await.expect("the service starts"), lifecycle)
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
