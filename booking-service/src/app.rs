@@ -83,6 +83,7 @@ impl App {
         let rules = Rules {
             ttl_seconds: config.sale.hold_ttl_seconds,
             max_seats: config.sale.max_seats_per_reservation,
+            extension_seconds: config.sale.hold_extension_seconds,
             release_on,
         };
         Ok(Self(Arc::new(Parts {

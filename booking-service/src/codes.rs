@@ -17,8 +17,11 @@ shared::problem_codes! {
     TOO_MANY_SEATS = "too_many_seats", 422, "More seats than one reservation may have", "Take fewer, see `max`.";
     SEAT_LIMIT_REACHED = "seat_limit_reached", 409, "More seats than one user may have of this date", "Take fewer, see `max` and `yours`.";
     SEAT_TAKEN = "seat_taken", 409, "A seat is held or sold", "Take others, see `seat_numbers`.";
+    SEATS_UNAVAILABLE = "seats_unavailable", 409, "There is no such choice of seats", "Take fewer, or with `together` false; see `available`.";
     NOT_HELD = "not_held", 409, "The reservation is not held", "Look at its status.";
     HOLD_EXPIRED = "hold_expired", 410, "The hold is past its deadline", "Hold the seats again.";
+    EXTENSION_NOT_ALLOWED = "extension_not_allowed", 409, "Holds are not extended here", "Pay before the deadline.";
+    ALREADY_EXTENDED = "already_extended", 409, "The hold was extended", "Pay before the deadline.";
     ALREADY_PAID = "already_paid", 409, "The reservation is paid", "See the receipt, `payment_id`.";
     INSUFFICIENT_POINTS = "insufficient_points", 402, "There are too few points", "Charge points, then try again; see `balance` and `amount`.";
     BALANCE_LIMIT_REACHED = "balance_limit_reached", 409, "The account may not have that many points", "Use points first; see `balance` and `max`.";

@@ -46,6 +46,10 @@ pub struct SaleConfig {
     #[arg(long, env = "HOLD_TTL_SECONDS", default_value_t = 300,
           value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub hold_ttl_seconds: u32,
+    /// Seconds by which a user may extend a hold, once; 0 = not at all.
+    #[arg(long, env = "HOLD_EXTENSION_SECONDS", default_value_t = 0,
+          value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub hold_extension_seconds: u32,
     /// The most seats of one reservation.
     #[arg(long, env = "MAX_SEATS_PER_RESERVATION", default_value_t = 4,
           value_parser = clap::value_parser!(u32).range(1..=1000))]

@@ -17,6 +17,8 @@ pub const REFUNDS: &str = "booking_refunds_total";
 pub const REFUSED: &str = "booking_refused_total";
 /// Attempts at a hold that met another one half-way and were made again.
 pub const HOLD_COLLISIONS: &str = "booking_hold_collisions_total";
+/// Holds that were extended.
+pub const EXTENSIONS: &str = "booking_extensions_total";
 /// Reservations that the sweeper found past their deadline.
 pub const SWEPT: &str = "booking_swept_total";
 /// Messages to the queue service that it has heard.
@@ -55,6 +57,7 @@ pub fn describe() {
     describe_counter!(REFUNDS, "payments refunded");
     describe_counter!(REFUSED, "refusals, by verb and reason");
     describe_counter!(HOLD_COLLISIONS, "attempts at a hold that met another half-way and were made again");
+    describe_counter!(EXTENSIONS, "holds that were extended");
     describe_counter!(SWEPT, "reservations that the sweeper found past their deadline");
     describe_counter!(DELIVERED, "completions that the queue service has heard");
     describe_counter!(DELIVERY_FAILURES, "batches of completions that could not be told");

@@ -36,6 +36,11 @@ pub fn jittered(least: Duration, most: Duration) -> Duration {
     least + (most.saturating_sub(least)).mul_f64(rand::random::<f64>())
 }
 
+/// A random number below `sides`, which is at least 1. Decides nothing but who goes where.
+pub fn dice(sides: usize) -> usize {
+    rand::random_range(0..sides)
+}
+
 /// How long to rest after that many failures before this one: doubles from `first` to `longest`.
 pub fn longer(first: Duration, longest: Duration, failures: u32) -> Duration {
     let pause = first.saturating_mul(1 << failures.min(10)).min(longest);

@@ -8,12 +8,13 @@ use crate::app::App;
 use crate::catalog::admin::{ConcertBody, ConcertPatch, ScheduleBody, SchedulePatch, http as admin};
 use crate::catalog::{Concert, Report, Schedule, http as catalog};
 use crate::codes::{
-    ALREADY_PAID, ALREADY_REFUNDED, CONCERT_NOT_FOUND, ENTRY_TOKEN_COMPLETED, ENTRY_TOKEN_EXPIRED,
-    ENTRY_TOKEN_REQUIRED, ENTRY_TOKEN_REVOKED, HOLD_EXPIRED, INSUFFICIENT_POINTS, INVALID_AMOUNT, NOT_HELD,
-    PAYMENT_NOT_FOUND, RESERVATION_NOT_FOUND, SALES_CLOSED, SCHEDULE_NOT_FOUND, SEAT_LIMIT_REACHED,
-    SEAT_TAKEN, SEATS_EXIST, SEATS_NOT_READY, SHOW_STARTED, TOO_MANY_SEATS, UNKNOWN_SEAT, WRONG_QUEUE,
+    ALREADY_EXTENDED, ALREADY_PAID, ALREADY_REFUNDED, CONCERT_NOT_FOUND, ENTRY_TOKEN_COMPLETED,
+    ENTRY_TOKEN_EXPIRED, ENTRY_TOKEN_REQUIRED, ENTRY_TOKEN_REVOKED, EXTENSION_NOT_ALLOWED, HOLD_EXPIRED,
+    INSUFFICIENT_POINTS, INVALID_AMOUNT, NOT_HELD, PAYMENT_NOT_FOUND, RESERVATION_NOT_FOUND, SALES_CLOSED,
+    SCHEDULE_NOT_FOUND, SEAT_LIMIT_REACHED, SEAT_TAKEN, SEATS_EXIST, SEATS_NOT_READY, SEATS_UNAVAILABLE,
+    SHOW_STARTED, TOO_MANY_SEATS, UNKNOWN_SEAT, WRONG_QUEUE,
 };
-use crate::holds::{Reservation, http as holds};
+use crate::holds::{Reservation, ReserveBody, http as holds};
 use crate::payments::{Paid, Receipt, Refunded, http as payments};
 use crate::points::{Balance, LedgerEntry, Moved, http as points};
 use crate::seat_maps::{SeatMap, http as seat_maps};
@@ -155,7 +156,7 @@ fn paying(api: Api<App>) -> Api<App> {
 fn holding(api: Api<App>) -> Api<App> {
     api.route(
         keyed(buyer(Endpoint::post("/v1/reservations", "Hold seats, all or none")), Need::Honoured)
-            .body::<holds::ReserveBody>()
+            .body::<ReserveBody>()
             .answers::<Reservation>(201, "held until `expires_at`")
             .refuses(&[
                 &SCHEDULE_NOT_FOUND,
@@ -165,6 +166,7 @@ fn holding(api: Api<App>) -> Api<App> {
                 &TOO_MANY_SEATS,
                 &SEAT_LIMIT_REACHED,
                 &SEAT_TAKEN,
+                &SEATS_UNAVAILABLE,
             ]),
         holds::place,
     )
@@ -185,6 +187,18 @@ fn holding(api: Api<App>) -> Api<App> {
             .answers_raw(204, "the seats are free", "")
             .refuses(&[&RESERVATION_NOT_FOUND, &NOT_HELD, &HOLD_EXPIRED]),
         holds::cancel,
+    )
+    .route(
+        user(Endpoint::post("/v1/reservations/{id}/extend", "Hold the seats for longer, once"))
+            .answers::<Reservation>(200, "held until the new `expires_at`")
+            .refuses(&[
+                &RESERVATION_NOT_FOUND,
+                &NOT_HELD,
+                &HOLD_EXPIRED,
+                &EXTENSION_NOT_ALLOWED,
+                &ALREADY_EXTENDED,
+            ]),
+        holds::extend,
     )
 }
 

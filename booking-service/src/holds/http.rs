@@ -8,10 +8,9 @@ use serde::Deserialize;
 use shared::extract::{Query, RawBody, Segment};
 use shared::page::{Page, PageQuery};
 use shared::problem::{Problem, codes as general};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Obstacle, Place, Refusal, Reservation, SeatNumbers, Status};
+use super::{Obstacle, Place, Refusal, Reservation, ReserveBody, Status, Wanted};
 use crate::admitted::{self, Admitted, Anyone, Buyer, Gate, Row};
 use crate::answers::Created;
 use crate::app::App;
@@ -25,13 +24,6 @@ impl Row for ReserveRow {
     const GATE: Option<Gate> = Some(Gate::Reserve);
 }
 
-/// A wish for seats.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-pub struct ReserveBody {
-    pub schedule_id: String,
-    pub seat_numbers: Vec<i64>,
-}
-
 pub async fn place(
     State(app): State<App>,
     buyer: Result<Buyer<ReserveRow>, Problem>,
@@ -42,9 +34,9 @@ pub async fn place(
     let buyer = point_to_schedule(&app, buyer, schedule).await?;
     let (caller, intent, raw) = key.admit(&app, buyer, raw, Need::Honoured).await?;
     let body: ReserveBody = raw.parse()?;
-    let numbers = SeatNumbers::parse(body.seat_numbers).map_err(Problem::from)?;
     let schedule = body.schedule_id.parse().ok();
-    Ok(Created(app.holds.place(&Place { caller, schedule, numbers, intent }).await?))
+    let wanted = Wanted::parse(body).map_err(Problem::from)?;
+    Ok(Created(app.holds.place(&Place { caller, schedule, wanted, intent }).await?))
 }
 
 fn schedule_of(raw: &Result<RawBody, Problem>) -> Option<Uuid> {
@@ -93,6 +85,14 @@ pub async fn cancel(
     Ok(StatusCode::NO_CONTENT)
 }
 
+pub async fn extend(
+    State(app): State<App>,
+    who: Admitted<Anyone>,
+    Segment(id): Segment<Uuid>,
+) -> Result<Json<Reservation>, ErrorResponse> {
+    Ok(Json(app.holds.extend(who.caller.user(), id).await?))
+}
+
 impl From<Obstacle> for Problem {
     fn from(obstacle: Obstacle) -> Self {
         match obstacle {
@@ -104,6 +104,7 @@ impl From<Obstacle> for Problem {
             Obstacle::UnknownSeat(numbers) => {
                 Self::new(&codes::UNKNOWN_SEAT, "The hall has no such seat.").with("seat_numbers", numbers)
             }
+            Obstacle::UnknownSection => Self::invalid_field("section", "the hall has no such section"),
             Obstacle::TooManySeats { max } => {
                 Self::new(&codes::TOO_MANY_SEATS, format!("A reservation has at most {max} seats."))
                     .with("max", max)
@@ -116,6 +117,12 @@ impl From<Obstacle> for Problem {
             .with("yours", owned),
             Obstacle::SeatTaken(numbers) => {
                 Self::new(&codes::SEAT_TAKEN, "Somebody has these seats.").with("seat_numbers", numbers)
+            }
+            Obstacle::SeatsUnavailable { wanted, available, together } => {
+                Self::new(&codes::SEATS_UNAVAILABLE, "There is no such choice of seats.")
+                    .with("wanted", wanted)
+                    .with("available", available)
+                    .with("together", together)
             }
         }
     }
@@ -143,6 +150,10 @@ impl IntoResponse for Refusal {
             Self::ReservationNotFound => not_found(),
             Self::NotHeld => not_held(),
             Self::HoldExpired => expired(),
+            Self::ExtensionNotAllowed => {
+                Problem::new(&codes::EXTENSION_NOT_ALLOWED, "Holds are not extended here.")
+            }
+            Self::AlreadyExtended => Problem::new(&codes::ALREADY_EXTENDED, "The hold was extended before."),
             Self::Crowded => {
                 Problem::new(&general::UNAVAILABLE, "Others are at these seats; nobody has them yet.")
             }

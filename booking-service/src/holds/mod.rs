@@ -3,10 +3,13 @@
 //! ```text
 //!              place                pay                  refund
 //!   (nothing) ───────▶ held ───────────────▶ confirmed ─────────▶ refunded
-//!                       │ │ cancel
-//!                       │ └────────▶ cancelled
-//!                       └ deadline ─▶ expired   (at once; the sweeper only writes it down)
+//!                     ▲ │ │ │ cancel
+//!       extend (once) └─┘ │ └────────▶ cancelled
+//!                         └ deadline ─▶ expired   (at once; the sweeper only writes it down)
 //! ```
+//!
+//! The machine itself, with the name of each refusal, is [`Standing::after`](model::Standing::after). A wish names
+//! its seats, or a number of them and leaves the choice to `best`; either way the same statement takes them.
 //!
 //! Invariants, and who keeps them:
 //!
@@ -14,29 +17,40 @@
 //! - all seats or none: one statement, which counts what it took;
 //! - a seat is named as taken only when somebody visibly has it: who meets a transaction that is
 //!   half-way tries again until it has ended;
+//! - `seats_unavailable` likewise: no choice was left among the seats that nobody visibly has;
 //! - losers do not write: they are refused by a look without a lock;
 //! - a hold is worth nothing from its deadline on: every statement compares it with the database's
 //!   clock, and the next holder overwrites it;
-//! - a user's limit holds when requests race: they line up at a row of `buyers`.
+//! - a hold is extended once, before its deadline, with all of its seats: one statement, which locks the
+//!   reservation, then its seats in order, and looks again after the last lock;
+//! - a user's limit holds when requests race: they line up at a row of `buyers`, and behind whatever is
+//!   half-way with the user's other holds.
 
+mod best;
 pub mod http;
 mod model;
 mod place;
 mod store;
 mod sweeper;
+mod tries;
+mod wish;
 
 use shared::page::{Page, PageOf};
 use uuid::Uuid;
 
-pub use model::{Obstacle, Reservation, ReservedSeat, SeatNumbers, Status, reserved};
+pub use model::{Reservation, ReservedSeat, Status, reserved};
 pub use place::{Place, Rules};
 pub use sweeper::run as run_sweeper;
+pub use wish::{Obstacle, ReserveBody, Wanted};
 
 use crate::db::{self, Db};
 use crate::idempotency;
+use crate::metrics;
 use crate::outbox::Outbox;
 use crate::reports::Stock;
 use crate::retry::{self, MayConflict};
+use model::{Denied, Event};
+use tries::Tries;
 
 /// Why there is no hold.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +63,10 @@ pub enum Refusal {
     NotHeld,
     #[error("the hold is past its deadline")]
     HoldExpired,
+    #[error("holds are not extended here")]
+    ExtensionNotAllowed,
+    #[error("the hold was extended")]
+    AlreadyExtended,
     /// Somebody was half-way for as long as we waited.
     #[error("others are at these seats; nobody has them yet")]
     Crowded,
@@ -61,6 +79,19 @@ pub enum Refusal {
 impl From<Obstacle> for Refusal {
     fn from(obstacle: Obstacle) -> Self {
         Self::Obstacle(obstacle)
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::HoldExpired => Self::HoldExpired,
+            Denied::NotAllowed => Self::ExtensionNotAllowed,
+            Denied::AlreadyExtended => Self::AlreadyExtended,
+            Denied::NotHeld | Denied::AlreadyPaid | Denied::NotPaid | Denied::AlreadyRefunded => {
+                Self::NotHeld
+            }
+        }
     }
 }
 
@@ -79,12 +110,13 @@ pub struct Holds {
     outbox: Outbox,
     stock: Stock,
     rules: Rules,
+    tries: Tries,
 }
 
 impl Holds {
     /// Holds under `rules`.
     pub fn new(db: Db, outbox: Outbox, stock: Stock, rules: Rules) -> Self {
-        Self { db, outbox, stock, rules }
+        Self { db, outbox, stock, rules, tries: Tries::default() }
     }
 
     /// A user's own reservations, the newest first.
@@ -116,19 +148,49 @@ impl Holds {
     /// Lets the seats of a hold go.
     pub async fn cancel(&self, user: &str, id: Option<Uuid>) -> Result<(), Refusal> {
         let id = id.ok_or(Refusal::ReservationNotFound)?;
-        retry::retried(|| self.try_cancel(user, id)).await
+        let schedule = retry::retried(async || {
+            let done = store::cancel(&mut *self.db.lane().await?, self.db.offset_ms(), user, id).await?;
+            self.done_or_denied(done, user, id, Event::Cancel).await
+        });
+        self.stock.changed([schedule.await?]);
+        Ok(())
     }
 
-    async fn try_cancel(&self, user: &str, id: Uuid) -> Result<(), Refusal> {
-        let gone = store::cancel(&mut *self.db.lane().await?, self.db.offset_ms(), user, id).await?;
-        if let Some(schedule) = gone {
-            self.stock.changed([schedule]);
-            return Ok(());
+    /// Moves the deadline of a hold, once, where the settings allow it.
+    pub async fn extend(&self, user: &str, id: Option<Uuid>) -> Result<Reservation, Refusal> {
+        let id = id.ok_or(Refusal::ReservationNotFound)?;
+        let seconds = self.rules.extension_seconds;
+        let longer = retry::retried(async || {
+            let done = match seconds {
+                0 => None,
+                _ => {
+                    let mut lane = self.db.lane().await?;
+                    store::extend(&mut lane, self.db.offset_ms(), user, id, seconds).await?
+                }
+            };
+            self.done_or_denied(done, user, id, Event::Extend { seconds }).await
+        });
+        let longer = longer.await?;
+        self.stock.changed([longer.schedule_id]);
+        metrics::one(metrics::EXTENSIONS);
+        Ok(longer)
+    }
+
+    /// What the statement for `event` has done, or what was in its way.
+    async fn done_or_denied<T>(
+        &self,
+        done: Option<T>,
+        user: &str,
+        id: Uuid,
+        event: Event,
+    ) -> Result<T, Refusal> {
+        if let Some(done) = done {
+            return Ok(done);
         }
-        match self.get(user, Some(id)).await?.status {
-            // Held: a payment or cancellation that was under way has just been taken back.
-            Status::Expired | Status::Held => Err(Refusal::HoldExpired),
-            Status::Confirmed | Status::Cancelled | Status::Refunded => Err(Refusal::NotHeld),
+        match self.get(user, Some(id)).await?.after(event) {
+            Err(denied) => Err(denied.into()),
+            // It was past its deadline, and an extension that began before has moved that meanwhile.
+            Ok(_) => Err(Refusal::HoldExpired),
         }
     }
 }

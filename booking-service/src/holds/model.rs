@@ -1,13 +1,11 @@
-//! Reservations, and whether a hold can be made.
+//! Reservations, and the machine of their states.
 #![expect(clippy::struct_field_names, reason = "the names are the contract's")]
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use shared::clock::as_rfc3339;
 use utoipa::ToSchema;
 use uuid::Uuid;
-
-use crate::catalog::Invalid;
 
 /// Where a reservation stands. `Expired` from the deadline on, swept or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -45,6 +43,71 @@ impl Status {
     }
 }
 
+/// What somebody does to a reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// By so many seconds; 0 where the settings do not allow it.
+    Extend {
+        seconds: u32,
+    },
+    Cancel,
+    Pay,
+    Refund,
+}
+
+/// Why it cannot be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    NotHeld,
+    HoldExpired,
+    NotAllowed,
+    AlreadyExtended,
+    AlreadyPaid,
+    NotPaid,
+    AlreadyRefunded,
+}
+
+/// How far a reservation has come: all that its next step depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub status: Status,
+    pub expires_at: DateTime<Utc>,
+    pub extended: bool,
+}
+
+impl Standing {
+    /// As it stands at `now`: the deadline needs nobody to pass.
+    pub fn at(self, now: DateTime<Utc>) -> Self {
+        match self.status {
+            Status::Held if self.expires_at <= now => Self { status: Status::Expired, ..self },
+            _ => self,
+        }
+    }
+
+    /// The machine. What it allows may still fail for other reasons: too few points, a show that has
+    /// started. The statements of the store say the same in their conditions and decide; this names
+    /// what was in their way.
+    pub fn after(self, event: Event, now: DateTime<Utc>) -> Result<Self, Denied> {
+        let to = |status| Ok(Self { status, ..self });
+        match (self.at(now).status, event) {
+            (Status::Held, Event::Pay) => to(Status::Confirmed),
+            (Status::Held, Event::Cancel) => to(Status::Cancelled),
+            (Status::Held, Event::Extend { seconds: 0 }) => Err(Denied::NotAllowed),
+            (Status::Held, Event::Extend { .. }) if self.extended => Err(Denied::AlreadyExtended),
+            (Status::Held, Event::Extend { seconds }) => {
+                let expires_at = self.expires_at + TimeDelta::seconds(seconds.into());
+                Ok(Self { expires_at, extended: true, ..self })
+            }
+            (Status::Confirmed, Event::Refund) => to(Status::Refunded),
+            (Status::Confirmed, Event::Pay) => Err(Denied::AlreadyPaid),
+            (Status::Refunded, Event::Refund) => Err(Denied::AlreadyRefunded),
+            (_, Event::Refund) => Err(Denied::NotPaid),
+            (Status::Expired, _) => Err(Denied::HoldExpired),
+            (Status::Confirmed | Status::Cancelled | Status::Refunded, _) => Err(Denied::NotHeld),
+        }
+    }
+}
+
 /// A seat of a reservation, at the price of the moment it was held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReservedSeat {
@@ -64,9 +127,22 @@ pub struct Reservation {
     pub held_at: DateTime<Utc>,
     #[serde(serialize_with = "as_rfc3339")]
     pub expires_at: DateTime<Utc>,
+    /// Whether the deadline was moved; it is moved once.
+    pub extended: bool,
     /// Rounded down; 0 unless held.
     pub remaining_seconds: i64,
     pub payment_id: Option<Uuid>,
+    /// That moment, on the database's clock.
+    #[serde(skip)]
+    pub seen_at: DateTime<Utc>,
+}
+
+impl Reservation {
+    /// What would become of it at that moment.
+    pub fn after(&self, event: Event) -> Result<Standing, Denied> {
+        let standing = Standing { status: self.status, expires_at: self.expires_at, extended: self.extended };
+        standing.after(event, self.seen_at)
+    }
 }
 
 /// What is left of a hold at `now`, in whole seconds.
@@ -82,157 +158,65 @@ pub fn reserved(numbers: Vec<i32>, prices: Vec<i64>) -> Vec<ReservedSeat> {
     numbers.into_iter().zip(prices).map(|(number, price)| ReservedSeat { number, price }).collect()
 }
 
-/// The seats somebody asks for: at least one, none twice, in the order of their numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeatNumbers(Vec<i64>);
-
-impl SeatNumbers {
-    /// Refuses an empty list and one that repeats a number.
-    pub fn parse(mut numbers: Vec<i64>) -> Result<Self, Invalid> {
-        if numbers.is_empty() {
-            return Err(Invalid::new("seat_numbers", "must not be empty"));
-        }
-        numbers.sort_unstable();
-        if let Some([number, ..]) = numbers.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Invalid::new("seat_numbers", format!("{number} comes twice")));
-        }
-        Ok(Self(numbers))
-    }
-
-    /// Those that could be numbers of seats at all.
-    pub fn possible(&self) -> Vec<i32> {
-        self.0.iter().filter_map(|number| i32::try_from(*number).ok()).collect()
-    }
-
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-}
-
-/// What one look at the store shows of a wish.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Look {
-    pub spent: bool,
-    /// `None`: no such date.
-    pub date: Option<DateLook>,
-}
-
-/// See [`Look`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DateLook {
-    pub queue: String,
-    pub has_seats: bool,
-    pub on_sale: bool,
-    pub limit: Option<i64>,
-    /// Seats the user has of this date, held and sold.
-    pub owned: i64,
-    /// Of the wanted numbers, those the hall has.
-    pub known: Vec<i32>,
-    /// Of those, the ones visibly held or sold.
-    pub taken: Vec<i32>,
-}
-
-/// Why a wish cannot be fulfilled, by what was seen. In the order of the contract.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Obstacle {
-    EntryCompleted,
-    ScheduleNotFound,
-    WrongQueue,
-    SeatsNotReady,
-    SalesClosed,
-    UnknownSeat(Vec<i64>),
-    TooManySeats { max: u32 },
-    SeatLimitReached { max: i64, owned: i64 },
-    SeatTaken(Vec<i32>),
-}
-
-impl Look {
-    /// The first obstacle, if there is one.
-    pub fn judge(
-        &self,
-        may_enter: impl Fn(&str) -> bool,
-        wanted: &SeatNumbers,
-        max_seats: u32,
-    ) -> Result<(), Obstacle> {
-        if self.spent {
-            return Err(Obstacle::EntryCompleted);
-        }
-        let date = self.date.as_ref().ok_or(Obstacle::ScheduleNotFound)?;
-        if !may_enter(&date.queue) {
-            return Err(Obstacle::WrongQueue);
-        }
-        if !date.has_seats {
-            return Err(Obstacle::SeatsNotReady);
-        }
-        if !date.on_sale {
-            return Err(Obstacle::SalesClosed);
-        }
-        let is_known = |number: &i64| i32::try_from(*number).is_ok_and(|number| date.known.contains(&number));
-        let unknown: Vec<i64> = wanted.0.iter().copied().filter(|number| !is_known(number)).collect();
-        if !unknown.is_empty() {
-            return Err(Obstacle::UnknownSeat(unknown));
-        }
-        if wanted.count() > max_seats as usize {
-            return Err(Obstacle::TooManySeats { max: max_seats });
-        }
-        let count = i64::try_from(wanted.count()).unwrap_or(i64::MAX);
-        if let Some(max) = date.limit.filter(|max| date.owned.saturating_add(count) > *max) {
-            return Err(Obstacle::SeatLimitReached { max, owned: date.owned });
-        }
-        if !date.taken.is_empty() {
-            return Err(Obstacle::SeatTaken(date.taken.clone()));
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn wanted(numbers: &[i64]) -> SeatNumbers {
-        SeatNumbers::parse(numbers.to_vec()).unwrap()
+    fn at(ms: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(1_800_000_000_000 + ms).unwrap()
+    }
+
+    fn held(extended: bool) -> Standing {
+        Standing { status: Status::Held, expires_at: at(1000), extended }
+    }
+
+    const EXTEND: Event = Event::Extend { seconds: 60 };
+
+    #[test]
+    fn a_hold_that_stands_goes_every_way_once() {
+        let longer = held(false).after(EXTEND, at(999)).unwrap();
+        assert_eq!(longer, Standing { status: Status::Held, expires_at: at(61_000), extended: true });
+        assert_eq!(longer.after(EXTEND, at(60_999)), Err(Denied::AlreadyExtended));
+        assert_eq!(longer.after(Event::Pay, at(60_999)).unwrap().status, Status::Confirmed);
+        let paid = held(false).after(Event::Pay, at(0)).unwrap();
+        assert_eq!(paid.after(Event::Refund, at(5000)).unwrap().status, Status::Refunded);
+        assert_eq!(held(true).after(Event::Cancel, at(999)).unwrap().status, Status::Cancelled);
+    }
+
+    /// Each status with each event, in the words of the contract.
+    #[test]
+    fn what_cannot_be_done_is_denied_by_name() {
+        use Denied::{AlreadyPaid, AlreadyRefunded, HoldExpired, NotAllowed, NotHeld, NotPaid};
+        let never = Event::Extend { seconds: 0 };
+        for (status, pay, extend, cancel, refund) in [
+            (Status::Held, None, Some(NotAllowed), None, Some(NotPaid)),
+            (Status::Confirmed, Some(AlreadyPaid), Some(NotHeld), Some(NotHeld), None),
+            (Status::Expired, Some(HoldExpired), Some(HoldExpired), Some(HoldExpired), Some(NotPaid)),
+            (Status::Cancelled, Some(NotHeld), Some(NotHeld), Some(NotHeld), Some(NotPaid)),
+            (Status::Refunded, Some(NotHeld), Some(NotHeld), Some(NotHeld), Some(AlreadyRefunded)),
+        ] {
+            let standing = Standing { status, ..held(true) };
+            for (event, denied) in
+                [(Event::Pay, pay), (never, extend), (Event::Cancel, cancel), (Event::Refund, refund)]
+            {
+                assert_eq!(standing.after(event, at(0)).err(), denied, "{status:?} {event:?}");
+            }
+        }
     }
 
     #[test]
-    fn lists_are_sorted_and_refused_when_empty_or_repeated() {
-        assert_eq!(wanted(&[3, 1]).possible(), [1, 3]);
-        assert!(SeatNumbers::parse(vec![]).is_err());
-        assert!(SeatNumbers::parse(vec![2, 1, 2]).is_err());
-        assert_eq!(wanted(&[i64::MAX, -1]).possible(), [-1]);
-    }
-
-    /// Everything is wrong at once; each mend uncovers the next refusal of the contract's order.
-    #[test]
-    fn the_first_refusal_is_the_contracts() {
-        let mut look = Look { spent: true, date: None };
-        let numbers = wanted(&[1, 2, 51]);
-        let judge = |look: &Look, queue: &str, max| look.judge(|q| q == queue, &numbers, max);
-        assert_eq!(judge(&look, "main", 2), Err(Obstacle::EntryCompleted));
-        look.spent = false;
-        assert_eq!(judge(&look, "main", 2), Err(Obstacle::ScheduleNotFound));
-        let mut date = DateLook { queue: "main".into(), limit: Some(3), owned: 1, ..DateLook::default() };
-        date.known = vec![1, 2];
-        date.taken = vec![2];
-        let seen = |date: &DateLook| Look { spent: false, date: Some(date.clone()) };
-        assert_eq!(judge(&seen(&date), "other", 2), Err(Obstacle::WrongQueue));
-        assert_eq!(judge(&seen(&date), "main", 2), Err(Obstacle::SeatsNotReady));
-        date.has_seats = true;
-        assert_eq!(judge(&seen(&date), "main", 2), Err(Obstacle::SalesClosed));
-        date.on_sale = true;
-        assert_eq!(judge(&seen(&date), "main", 2), Err(Obstacle::UnknownSeat(vec![51])));
-        date.known.push(51);
-        assert_eq!(judge(&seen(&date), "main", 2), Err(Obstacle::TooManySeats { max: 2 }));
-        assert_eq!(judge(&seen(&date), "main", 4), Err(Obstacle::SeatLimitReached { max: 3, owned: 1 }));
-        date.owned = 0;
-        assert_eq!(judge(&seen(&date), "main", 4), Err(Obstacle::SeatTaken(vec![2])));
-        date.taken.clear();
-        assert_eq!(judge(&seen(&date), "main", 4), Ok(()));
+    fn from_the_deadline_on_a_hold_is_expired_swept_or_not() {
+        assert_eq!(held(false).at(at(999)).status, Status::Held);
+        assert_eq!(held(false).at(at(1000)).status, Status::Expired);
+        for event in [Event::Pay, Event::Cancel, EXTEND] {
+            assert_eq!(held(false).after(event, at(1000)), Err(Denied::HoldExpired));
+        }
+        let paid = Standing { status: Status::Confirmed, ..held(false) };
+        assert_eq!(paid.at(at(9000)), paid);
     }
 
     #[test]
     fn remaining_time_is_rounded_down_and_ends_at_zero() {
-        let at = |ms: i64| DateTime::from_timestamp_millis(1_800_000_000_000 + ms).unwrap();
         assert_eq!(remaining_seconds(Status::Held, at(1999), at(0)), 1);
         assert_eq!(remaining_seconds(Status::Held, at(0), at(5)), 0);
         assert_eq!(remaining_seconds(Status::Confirmed, at(9000), at(0)), 0);

@@ -1,4 +1,12 @@
-//! The verb that makes a hold.
+//! The verb that makes a hold, of seats that are named or of seats we choose.
+//!
+//! ```text
+//!   key ─ look (refusals by name) ─ limited: line up, look again ─ choose ─ take ─ spend ─ remember ─ commit
+//!                                                                    │        │
+//!                       somebody is half-way: again, elsewhere ◀─────┴────────┘
+//! ```
+//!
+//! What is chosen is chosen anew in each attempt, from what the attempt's own transaction sees.
 
 use std::time::Duration;
 
@@ -6,8 +14,11 @@ use shared::ids::new_id;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::model::{DateLook, Look, Obstacle, Reservation, SeatNumbers};
+use super::best::{Best, Seat};
+use super::model::Reservation;
 use super::store::{self, NewHold};
+use super::tries::{Choice, Try};
+use super::wish::{DateLook, Look, Obstacle, Wanted};
 use super::{Holds, Refusal};
 use crate::admitted::{Caller, Entry};
 use crate::config::ReleaseOn;
@@ -24,6 +35,8 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 pub struct Rules {
     pub ttl_seconds: u32,
     pub max_seats: u32,
+    /// 0: no hold is extended.
+    pub extension_seconds: u32,
     pub release_on: ReleaseOn,
 }
 
@@ -33,8 +46,16 @@ pub struct Place {
     pub caller: Caller,
     /// `None`: the id that was sent cannot be one.
     pub schedule: Option<Uuid>,
-    pub numbers: SeatNumbers,
+    pub wanted: Wanted,
     pub intent: Option<Intent>,
+}
+
+/// Where an attempt aims that chooses its seats.
+struct Aim<'a> {
+    /// What the attempt before could not get.
+    missed: &'a [i32],
+    misses: u32,
+    at: Option<Try<'a>>,
 }
 
 impl Holds {
@@ -44,39 +65,56 @@ impl Holds {
             // Most refusals end here: one statement, no transaction. With a key the key comes first.
             self.look(&mut *self.db.lane().await?, wish).await?;
         }
-        let deadline = Instant::now() + PATIENCE;
+        let (mut missed, mut misses, mut patience) = (Vec::new(), 0, None);
         loop {
-            if let Some(held) = retry::retried(|| self.attempt(wish)).await? {
+            let (outcome, aimed_at) = retry::retried(|| self.attempt(wish, &missed, misses)).await?;
+            if let Some(held) = outcome {
                 metrics::one(metrics::HOLDS);
                 metrics::many(metrics::SEATS_HELD, held.seats.len() as u64);
                 return Ok(held);
             }
-            if Instant::now() >= deadline {
+            // From the first miss on: time in line for a connection is nobody's being half-way.
+            if Instant::now() >= *patience.get_or_insert_with(|| Instant::now() + PATIENCE) {
                 return Err(Refusal::Crowded);
             }
+            (missed, misses) = (aimed_at, misses + 1);
             metrics::one(metrics::HOLD_COLLISIONS);
             retry::pause(Duration::from_millis(2), Duration::from_millis(12)).await;
         }
     }
 
-    /// One transaction; `None` when a seat that nobody visibly has could not be taken.
-    async fn attempt(&self, wish: &Place) -> Result<Option<Reservation>, Refusal> {
+    /// One transaction; no reservation when a seat that nobody visibly has could not be taken. Beside it,
+    /// the seats we chose.
+    async fn attempt(
+        &self,
+        wish: &Place,
+        missed: &[i32],
+        misses: u32,
+    ) -> Result<(Option<Reservation>, Vec<i32>), Refusal> {
+        // Outlives the transaction: until it has ended, others choose other seats.
+        let mut aim = Aim { missed, misses, at: None };
         let mut tx = self.db.begin().await?;
-        let outcome = self.take(&mut tx, wish).await;
+        let outcome = self.take(&mut tx, wish, &mut aim).await;
         if matches!(outcome, Ok(None)) {
             tx.abandon().await;
-            return Ok(None);
+            return Ok((None, aim.at.map(|these| these.numbers().to_vec()).unwrap_or_default()));
         }
         let held = tx.end(outcome).await?;
-        Ok(held.map(|(held, spent)| {
+        let held = held.map(|(held, spent)| {
             self.outbox.committed(spent.as_slice());
             self.stock.changed([held.schedule_id]);
             held
-        }))
+        });
+        Ok((held, Vec::new()))
     }
 
     /// The work of the transaction; beside the hold, the entry token that it has spent.
-    async fn take(&self, tx: &mut Tx, wish: &Place) -> Result<Option<(Reservation, Option<Entry>)>, Refusal> {
+    async fn take<'h>(
+        &'h self,
+        tx: &mut Tx,
+        wish: &Place,
+        aim: &mut Aim<'h>,
+    ) -> Result<Option<(Reservation, Option<Entry>)>, Refusal> {
         idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
         let mut date = self.look(tx, wish).await?;
         let schedule = wish.schedule.ok_or(Obstacle::ScheduleNotFound)?;
@@ -84,13 +122,20 @@ impl Holds {
             store::line_up(tx, schedule, wish.caller.user()).await?;
             date = self.look(tx, wish).await?;
         }
+        let numbers = match &wish.wanted {
+            Wanted::Named(numbers) => numbers.possible(),
+            Wanted::Best(best) => match self.choose(tx, schedule, best, aim).await? {
+                Some(numbers) => numbers,
+                None => return Ok(None),
+            },
+        };
         let new = NewHold {
             id: new_id(self.db.clock()),
             user: wish.caller.user(),
             schedule,
             queue: &date.queue,
             entry: wish.caller.entry(),
-            numbers: wish.numbers.possible(),
+            numbers: &numbers,
             ttl_seconds: self.rules.ttl_seconds,
         };
         let Some(held) = store::take(tx, self.db.offset_ms(), &new).await? else {
@@ -101,13 +146,33 @@ impl Holds {
         Ok(Some((held, spent)))
     }
 
+    /// The best seats that nobody has or tries for here; `None` when there are only such.
+    async fn choose<'h>(
+        &'h self,
+        conn: &mut Conn,
+        schedule: Uuid,
+        best: &Best,
+        aim: &mut Aim<'h>,
+    ) -> Result<Option<Vec<i32>>, Refusal> {
+        let free = store::free_seats(conn, self.db.offset_ms(), schedule, best.section.as_deref()).await?;
+        let seats: Vec<Seat<'_>> = free.iter().map(Seat::from).collect();
+        match self.tries.choose(schedule, best, &seats, aim.missed, aim.misses, retry::dice) {
+            Choice::These(these) => Ok(Some(aim.at.insert(these).numbers().to_vec())),
+            Choice::OthersAreThere => Ok(None),
+            Choice::Nothing { available } => {
+                let (wanted, together) = (best.count, best.together);
+                Err(Obstacle::SeatsUnavailable { wanted, available, together }.into())
+            }
+        }
+    }
+
     /// What the store shows of the wish, when nothing is in its way.
     async fn look(&self, conn: &mut Conn, wish: &Place) -> Result<DateLook, Refusal> {
         let jti = wish.caller.entry().map(|entry| entry.jti.as_str());
         let user = wish.caller.user();
         let look: Look =
-            store::look(conn, self.db.offset_ms(), user, wish.schedule, &wish.numbers, jti).await?;
-        look.judge(|queue| wish.caller.may_enter(queue), &wish.numbers, self.rules.max_seats)?;
+            store::look(conn, self.db.offset_ms(), user, wish.schedule, &wish.wanted, jti).await?;
+        look.judge(|queue| wish.caller.may_enter(queue), &wish.wanted, self.rules.max_seats)?;
         Ok(look.date.unwrap_or_default())
     }
 

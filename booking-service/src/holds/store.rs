@@ -5,7 +5,9 @@ use shared::page::PageOf;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::model::{DateLook, Look, Reservation, SeatNumbers, Status, remaining_seconds, reserved};
+use super::best::Seat;
+use super::model::{Reservation, Standing, Status, remaining_seconds, reserved};
+use super::wish::{DateLook, Look, Wanted};
 use crate::admitted::Entry;
 use crate::db::{Conn, Result};
 
@@ -17,6 +19,7 @@ struct LookRow {
     on_sale: Option<bool>,
     seat_limit: Option<i32>,
     owned: Option<i64>,
+    has_section: Option<bool>,
     known: Vec<i32>,
     taken: Vec<i32>,
 }
@@ -27,7 +30,7 @@ pub async fn look(
     offset_ms: i64,
     user: &str,
     schedule: Option<Uuid>,
-    wanted: &SeatNumbers,
+    wanted: &Wanted,
     jti: Option<&str>,
 ) -> Result<Look> {
     let row: LookRow = sqlx::query_as(
@@ -58,8 +61,9 @@ pub async fn look(
     .bind(offset_ms)
     .bind(user)
     .bind(schedule)
-    .bind(wanted.possible())
+    .bind(wanted.named())
     .bind(jti)
+    .bind(wanted.section())
     .fetch_one(conn)
     .await?;
     let date = row.queue.map(|queue| DateLook {
@@ -68,13 +72,16 @@ pub async fn look(
         on_sale: row.on_sale.unwrap_or_default(),
         limit: row.seat_limit.map(i64::from),
         owned: row.owned.unwrap_or_default(),
+        has_section: row.has_section.unwrap_or_default(),
         known: row.known,
         taken: row.taken,
     });
     Ok(Look { spent: row.spent, date })
 }
 
-/// Makes one user's wishes for one date wait for each other, until the transaction ends.
+/// Makes one user's wishes for one date wait for each other, until the transaction ends; and for what
+/// is half-way with the user's holds: a payment or an extension that began in time makes a hold count
+/// that a look without a lock takes for lapsed.
 pub async fn line_up(conn: &mut Conn, schedule: Uuid, user: &str) -> Result<()> {
     sqlx::query(
         r"
@@ -84,9 +91,53 @@ pub async fn line_up(conn: &mut Conn, schedule: Uuid, user: &str) -> Result<()> 
     )
     .bind(schedule)
     .bind(user)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        r"select 1 from reservations where user_id = $2 and schedule_id = $1 and status = 'held' for share",
+    )
+    .bind(schedule)
+    .bind(user)
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// A seat that can be held now.
+#[derive(FromRow)]
+pub struct FreeSeat {
+    number: i32,
+    section: Option<String>,
+    row: Option<String>,
+}
+
+impl<'a> From<&'a FreeSeat> for Seat<'a> {
+    fn from(seat: &'a FreeSeat) -> Self {
+        let (section, row) = (seat.section.as_deref(), seat.row.as_deref());
+        Self { number: seat.number, section, row, available: true }
+    }
+}
+
+/// The seats of a date, or of one section, that nobody visibly has, in the order of their numbers.
+pub async fn free_seats(
+    conn: &mut Conn,
+    offset_ms: i64,
+    schedule: Uuid,
+    section: Option<&str>,
+) -> Result<Vec<FreeSeat>> {
+    Ok(sqlx::query_as(
+        r"
+        select number, section, row from seats
+        where schedule_id = $2 and ($3::text is null or section = $3)
+            and (state = 'free' or (state = 'held' and held_until <= (select db_now($1))))
+        order by number
+        ",
+    )
+    .bind(offset_ms)
+    .bind(schedule)
+    .bind(section)
+    .fetch_all(conn)
+    .await?)
 }
 
 /// A hold to be made.
@@ -96,7 +147,7 @@ pub struct NewHold<'a> {
     pub schedule: Uuid,
     pub queue: &'a str,
     pub entry: Option<&'a Entry>,
-    pub numbers: Vec<i32>,
+    pub numbers: &'a [i32],
     pub ttl_seconds: u32,
 }
 
@@ -140,7 +191,7 @@ pub async fn take(conn: &mut Conn, offset_ms: i64, new: &NewHold<'_>) -> Result<
     .bind(offset_ms)
     .bind(f64::from(new.ttl_seconds))
     .bind(new.schedule)
-    .bind(&new.numbers)
+    .bind(new.numbers)
     .bind(new.id)
     .bind(new.user)
     .bind(new.entry.map(|entry| &entry.jti))
@@ -157,8 +208,10 @@ pub async fn take(conn: &mut Conn, offset_ms: i64, new: &NewHold<'_>) -> Result<
         amount,
         held_at,
         expires_at,
+        extended: false,
         remaining_seconds: remaining_seconds(Status::Held, expires_at, held_at),
         payment_id: None,
+        seen_at: held_at,
     }))
 }
 
@@ -171,7 +224,8 @@ struct ReservationRow {
     amount: i64,
     held_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
-    shown: String,
+    extended: bool,
+    status: String,
     now: DateTime<Utc>,
     payment_id: Option<Uuid>,
 }
@@ -179,7 +233,9 @@ struct ReservationRow {
 impl From<ReservationRow> for Reservation {
     fn from(row: ReservationRow) -> Self {
         // The CHECK on the column knows the same words.
-        let status = Status::parse(&row.shown).unwrap_or(Status::Expired);
+        let status = Status::parse(&row.status).unwrap_or(Status::Expired);
+        let written = Standing { status, expires_at: row.expires_at, extended: row.extended };
+        let status = written.at(row.now).status;
         Self {
             reservation_id: row.id,
             status,
@@ -188,8 +244,10 @@ impl From<ReservationRow> for Reservation {
             amount: row.amount,
             held_at: row.held_at,
             expires_at: row.expires_at,
+            extended: row.extended,
             remaining_seconds: remaining_seconds(status, row.expires_at, row.now),
             payment_id: row.payment_id,
+            seen_at: row.now,
         }
     }
 }
@@ -211,8 +269,8 @@ pub async fn reservations(
             from reservations r cross join t
             where r.user_id = $2 and ($3::uuid is null or r.id = $3) and ($5::uuid is null or r.id < $5)
         )
-        select s.id, s.schedule_id, s.seat_numbers, s.prices, s.amount, s.held_at, s.expires_at, s.shown,
-            s.now, p.id as payment_id
+        select s.id, s.schedule_id, s.seat_numbers, s.prices, s.amount, s.held_at, s.expires_at, s.extended,
+            s.status, s.now, p.id as payment_id
         from shown s left join payments p on p.reservation_id = s.id
         where $4::text is null or s.shown = $4
         order by s.id desc
@@ -265,6 +323,54 @@ pub async fn cancel(conn: &mut Conn, offset_ms: i64, user: &str, id: Uuid) -> Re
     .bind(user)
     .fetch_optional(conn)
     .await?)
+}
+
+/// Moves the deadline of a hold, once and before it; `None` when there is no such hold. The seats' locks
+/// may be waited for: all must still be its own, and the deadline ahead, when the last is won.
+pub async fn extend(
+    conn: &mut Conn,
+    offset_ms: i64,
+    user: &str,
+    id: Uuid,
+    seconds: u32,
+) -> Result<Option<Reservation>> {
+    let row: Option<ReservationRow> = sqlx::query_as(
+        r"
+        with ours as materialized (
+            select id, schedule_id, seat_numbers, seat_count from reservations
+            where id = $2 and user_id = $3 and status = 'held' and not extended and expires_at > db_now($1)
+            for update
+        ), locked as materialized (
+            select s.schedule_id, s.number from seats s join ours o
+                on s.schedule_id = o.schedule_id and s.number = any(o.seat_numbers) and s.hold_id = o.id
+            where s.state = 'held'
+            order by s.number
+            for update of s
+        ), t as materialized (
+            select count(*) as seats, db_now($1) as now from locked
+        ), longer as (
+            update reservations r
+            set expires_at = r.expires_at + make_interval(secs => $4), extended = true
+            from ours o, t
+            where r.id = o.id and o.seat_count = t.seats and r.expires_at > t.now
+            returning r.*, t.now
+        ), kept as (
+            update seats s set held_until = r.expires_at
+            from locked l, longer r
+            where s.schedule_id = l.schedule_id and s.number = l.number and s.hold_id = r.id
+        )
+        select id, schedule_id, seat_numbers, prices, amount, held_at, expires_at, extended, status, now,
+            null::uuid as payment_id
+        from longer
+        ",
+    )
+    .bind(offset_ms)
+    .bind(id)
+    .bind(user)
+    .bind(f64::from(seconds))
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(Reservation::from))
 }
 
 /// Ends up to `limit` holds past their deadline and frees their seats; answers the date of each. A hold
