@@ -12,6 +12,7 @@ use shared::tokens::user::UserTokens;
 use shared::tokens::{KeySource, PublicKeys};
 
 use crate::admitted::{Door, EndedEntries, Signs};
+use crate::books::Books;
 use crate::config::Config;
 use crate::db::Db;
 use crate::holds::{Holds, Rules};
@@ -36,6 +37,7 @@ pub struct Parts {
     pub payments: Payments,
     pub outbox: Outbox,
     pub seat_maps: SeatMaps,
+    pub books: Books,
     /// What the queue service must hear of.
     pub stock: Stock,
     /// How the public listener's requests fare.
@@ -98,6 +100,7 @@ impl App {
             points,
             outbox,
             seat_maps,
+            books: Books::new(db.clone()),
             stock,
             window: Arc::default(),
             door,

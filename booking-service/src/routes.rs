@@ -20,6 +20,10 @@ use crate::points::{Balance, LedgerEntry, Moved, http as points};
 use crate::seat_maps::{SeatMap, http as seat_maps};
 use crate::{books, codes, idempotency::Need};
 
+/// Routes whose work may outlast the usual time limit.
+pub const PATIENT: &[&str] = &[AUDIT];
+const AUDIT: &str = "/admin/v1/audit";
+
 /// What a closed gate may answer.
 const GATE: &[&Code] = &[
     &ENTRY_TOKEN_REQUIRED,
@@ -279,7 +283,7 @@ fn ops() -> Api<App> {
             admin::report,
         )
         .route(
-            operator(Endpoint::get("/admin/v1/audit", "The books"))
+            operator(Endpoint::get(AUDIT, "The books"))
                 .answers::<books::Audit>(200, "whether they are right, and where not"),
             books::http::audit,
         )

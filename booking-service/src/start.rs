@@ -60,7 +60,8 @@ pub async fn start(config: Config, clock: Clock, lifecycle: &Lifecycle) -> anyho
     let public_routes = reports::http::measured(public_routes, app.window.clone());
     let ops_routes = health::router(readiness(&app, lifecycle)).merge(ops_routes.with_state(app));
     public.serve("public listener", public_routes, &config.serve, lifecycle);
-    ops.serve("ops listener", serve::ops(ops_routes, &config.serve), &config.serve, lifecycle);
+    let ops_routes = serve::ops(ops_routes, &config.serve, routes::PATIENT);
+    ops.serve("ops listener", ops_routes, &config.serve, lifecycle);
     tracing::info!(public = %addresses.public, ops = %addresses.ops, "booking service is up");
     Ok(addresses)
 }

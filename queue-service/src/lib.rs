@@ -84,7 +84,7 @@ pub async fn start(config: Config, clock: Clock, lifecycle: &Lifecycle) -> anyho
     let public_routes =
         serve::public(public_routes.with_state(app.clone()), &config.serve, app.limits.clone());
     public.serve("public", public_routes, &config.serve, lifecycle);
-    ops.serve("ops", serve::ops(ops_routes, &config.serve), &config.serve, lifecycle);
+    ops.serve("ops", serve::ops(ops_routes, &config.serve, &[]), &config.serve, lifecycle);
     tracing::info!(public = %addresses.public, ops = %addresses.ops, "queue-service serves");
     Ok(addresses)
 }

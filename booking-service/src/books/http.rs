@@ -9,5 +9,5 @@ use crate::admitted::Operator;
 use crate::app::App;
 
 pub async fn audit(State(app): State<App>, _: Operator) -> Result<Json<Audit>, Problem> {
-    Ok(Json(super::audit(&app.db).await?))
+    Ok(Json(app.books.audit().await?))
 }

@@ -10,6 +10,7 @@ mod store;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use crate::db::{self, Db};
@@ -53,6 +54,25 @@ pub struct Audit {
     pub trial_balance: TrialBalance,
     /// How many rows of each kind were looked at.
     pub checked: BTreeMap<String, i64>,
+}
+
+/// The books of this replica. They are read by one at a time: reading them is work for the database.
+pub struct Books {
+    db: Db,
+    turn: Mutex<()>,
+}
+
+impl Books {
+    /// The books in that database.
+    pub fn new(db: Db) -> Self {
+        Self { db, turn: Mutex::new(()) }
+    }
+
+    /// Reads them, as they are when it is the caller's turn.
+    pub async fn audit(&self) -> db::Result<Audit> {
+        let _turn = self.turn.lock().await;
+        audit(&self.db).await
+    }
 }
 
 /// Reads the books.

@@ -232,11 +232,8 @@ mod tests {
                 status: *status,
             })
             .collect();
-        let available: Vec<i32> = seats
-            .iter()
-            .filter(|seat| seat.status == Available)
-            .map(|seat| seat.number)
-            .collect();
+        let available: Vec<i32> =
+            seats.iter().filter(|seat| seat.status == Available).map(|seat| seat.number).collect();
         let map = SeatMap {
             schedule_id: Uuid::max(),
             remaining: available.len(),

@@ -15,8 +15,8 @@ use futures_util::FutureExt as _;
 use http_body_util::Limited;
 use tracing::Instrument as _;
 
-use super::Stack;
 use super::leftover::lend;
+use super::{PATIENCE, Stack};
 use crate::extract::TooLarge;
 use crate::problem::{Problem, REQUEST_ID, Refused, codes};
 use crate::telemetry::TraceContext;
@@ -135,7 +135,10 @@ async fn limit_load(State(stack): State<Arc<Stack>>, request: Request, next: Nex
 }
 
 async fn limit_time(State(stack): State<Arc<Stack>>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(stack.timeout, next.run(request)).await {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let is_patient = route.is_some_and(|route| stack.patient.contains(&route));
+    let limit = if is_patient { PATIENCE } else { stack.timeout };
+    match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::new(&codes::TIMEOUT, "There was no answer in time; the work may still be done.")
             .into_response(),

@@ -38,6 +38,7 @@ pub struct ServeConfig {
     pub max_requests: usize,
 }
 
+const PATIENCE: Duration = Duration::from_secs(3600);
 const PUBLIC_BODY_LIMIT: usize = 64 * 1024;
 const OPS_BODY_LIMIT: usize = 1024 * 1024;
 
@@ -47,33 +48,31 @@ struct Stack {
     listener: &'static str,
     body_limit: usize,
     timeout: Duration,
+    /// Routes whose work may take an hour.
+    patient: &'static [&'static str],
     in_flight: Arc<tokio::sync::Semaphore>,
     limits: Option<Arc<Limits>>,
 }
 
 /// The layer stack of the public listener around `routes`.
 pub fn public(routes: Router, config: &ServeConfig, limits: Arc<Limits>) -> Router {
-    stack(routes, "public", PUBLIC_BODY_LIMIT, config, Some(limits))
+    layers::around(routes, Stack { limits: Some(limits), ..Stack::new("public", PUBLIC_BODY_LIMIT, config) })
 }
 
-/// The layer stack of the ops listener around `routes`.
-pub fn ops(routes: Router, config: &ServeConfig) -> Router {
-    stack(routes, "ops", OPS_BODY_LIMIT, config, None)
+/// The layer stack of the ops listener around `routes`; those named in `patient` have an hour.
+pub fn ops(routes: Router, config: &ServeConfig, patient: &'static [&'static str]) -> Router {
+    layers::around(routes, Stack { patient, ..Stack::new("ops", OPS_BODY_LIMIT, config) })
 }
 
-fn stack(
-    routes: Router,
-    listener: &'static str,
-    body_limit: usize,
-    config: &ServeConfig,
-    limits: Option<Arc<Limits>>,
-) -> Router {
-    let stack = Stack {
-        listener,
-        body_limit,
-        timeout: Duration::from_secs(config.request_timeout_seconds),
-        in_flight: Arc::new(tokio::sync::Semaphore::new(config.max_requests)),
-        limits,
-    };
-    layers::around(routes, stack)
+impl Stack {
+    fn new(listener: &'static str, body_limit: usize, config: &ServeConfig) -> Self {
+        Self {
+            listener,
+            body_limit,
+            timeout: Duration::from_secs(config.request_timeout_seconds),
+            patient: &[],
+            in_flight: Arc::new(tokio::sync::Semaphore::new(config.max_requests)),
+            limits: None,
+        }
+    }
 }
