@@ -126,6 +126,11 @@ impl World {
         (&self.audited_redis, &self.stores.redis_prefix)
     }
 
+    /// The URL of the booking service's database, for tests that damage what is in it.
+    pub fn database_url(&self) -> &str {
+        self.stores.database.as_ref().map_or("", |database| &database.url)
+    }
+
     /// The queue service's clock, and booking's unless the test asked for two.
     pub fn clock(&self) -> &Clock {
         &self.clock
