@@ -1,7 +1,8 @@
 //! The harness of the black-box tests: worlds, actors, answers.
 //!
 //! A test builds a [`World`] (both services, real Redis, real Postgres, everything in it fresh),
-//! and lets actors do things over HTTP. It never looks into a store, but for a queue's admission log.
+//! and lets actors do things over HTTP. It never looks into a store, but for a queue's admission log
+//! and to damage the books, so that the audit has something to find.
 //!
 //! ```text
 //!  World::s1().queue(json!({"max_active": 1})).run(async |world| {

@@ -27,6 +27,8 @@ mod identity;
 #[cfg(test)]
 mod lanes;
 #[cfg(test)]
+mod ledger;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod limits;

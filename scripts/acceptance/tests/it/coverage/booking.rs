@@ -48,13 +48,15 @@ fn every_documented_answer_of_the_booking_service_is_given_and_no_other() {
         }
         ungated = seen(world, &documented, false);
     });
-    World::s1().gated("concerts,dates,seats,reserve,pay").run(async |world| {
+    let unlimited = ["--max-charge", "9223372036854775807"];
+    World::s1().gated("concerts,dates,seats,reserve,pay").booking_flags(&unlimited).run(async |world| {
         let documented = documented(world, Side::Booking).await;
         all_of(&table(CONTRACT), &documented, &[], "the contract has it, the document has not");
         let ann = rich(world, "ann").await;
         let (held, paid) = successes(world, &ann).await;
         refused_holds(world, &ann).await;
         refused_payments(world, &ann, &paid).await;
+        full_account(world).await;
         idempotency(world, &ann).await;
         unknown(world, &ann).await;
         let fill = |template: &str| fill(world, template, &held, &paid);
@@ -174,6 +176,17 @@ async fn refused_payments(world: &World, ann: &User<'_>, paid: &Answer) {
     poor.pay(&lapsing).await.refused(410, "hold_expired");
     poor.cancel(&lapsing).await.refused(410, "hold_expired");
     ann.refund(&shown).await.refused(409, "show_started");
+}
+
+/// What an account that is full cannot take.
+async fn full_account(world: &World) {
+    let full = rich(world, "full").await;
+    let hold = full.reserve(world.date(), &[35]).await.ok(201);
+    let paid = full.pay(&hold).await.ok(201);
+    full.use_points(full.balance().await).await.ok(201);
+    full.charge(i64::MAX).await.ok(201);
+    full.charge(1).await.refused(409, "balance_limit_reached");
+    full.refund(&paid).await.refused(409, "balance_limit_reached");
 }
 
 async fn idempotency(world: &World, ann: &User<'_>) {
