@@ -46,6 +46,9 @@ pub async fn look(
                 where r.user_id = $2 and r.schedule_id = s.id
                     and (r.status = 'confirmed' or (r.status = 'held' and r.expires_at > t.now))
             ) end as owned,
+            $6::text is null or exists (
+                select 1 from seats where schedule_id = s.id and section = $6
+            ) as has_section,
             array(
                 select number from seats where schedule_id = s.id and number = any($4) order by number
             ) as known,

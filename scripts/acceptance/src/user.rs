@@ -222,6 +222,10 @@ impl<'w> User<'w> {
         self.booking("DELETE", &format!("/v1/reservations/{}", hold.text("reservation_id"))).await
     }
 
+    pub async fn extend(&self, hold: &Answer) -> Answer {
+        self.booking("POST", &format!("/v1/reservations/{}/extend", hold.text("reservation_id"))).await
+    }
+
     pub async fn pay(&self, hold: &Answer) -> Answer {
         self.pay_call(&hold.text("reservation_id")).await
     }

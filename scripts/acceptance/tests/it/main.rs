@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod best_available;
+#[cfg(test)]
 mod bodies;
 #[cfg(test)]
 mod catalogue;
@@ -19,7 +21,11 @@ mod crowd;
 #[cfg(test)]
 mod deploy;
 #[cfg(test)]
+mod extensions;
+#[cfg(test)]
 mod fairness;
+#[cfg(test)]
+mod holding;
 #[cfg(test)]
 mod idempotency;
 #[cfg(test)]
@@ -36,6 +42,8 @@ mod limits;
 mod listening;
 #[cfg(test)]
 mod loss;
+#[cfg(test)]
+mod machine;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
