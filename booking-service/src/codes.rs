@@ -22,6 +22,6 @@ shared::problem_codes! {
     ALREADY_PAID = "already_paid", 409, "The reservation is paid", "See the receipt, `payment_id`.";
     INSUFFICIENT_POINTS = "insufficient_points", 402, "There are too few points", "Charge points, then try again; see `balance` and `amount`.";
     INVALID_AMOUNT = "invalid_amount", 422, "The amount is not a whole number in range", "Send a JSON integer from 1 on.";
-    ALREADY_REFUNDED = "already_refunded", 409, "The payment was refunded", "Nothing is left to do.";
+    ALREADY_REFUNDED = "already_refunded", 409, "Seats of the payment were given back before", "See the receipt; `seat_numbers` says which.";
     SHOW_STARTED = "show_started", 409, "The show has started", "Refunds end when the show starts.";
 }

@@ -104,6 +104,12 @@ impl SeatNumbers {
         self.0.iter().filter_map(|number| i32::try_from(*number).ok()).collect()
     }
 
+    /// Those that are not among `known`.
+    pub fn beside(&self, known: &[i32]) -> Vec<i64> {
+        let is_known = |number: &i64| i32::try_from(*number).is_ok_and(|number| known.contains(&number));
+        self.0.iter().copied().filter(|number| !is_known(number)).collect()
+    }
+
     fn count(&self) -> usize {
         self.0.len()
     }
@@ -167,8 +173,7 @@ impl Look {
         if !date.on_sale {
             return Err(Obstacle::SalesClosed);
         }
-        let is_known = |number: &i64| i32::try_from(*number).is_ok_and(|number| date.known.contains(&number));
-        let unknown: Vec<i64> = wanted.0.iter().copied().filter(|number| !is_known(number)).collect();
+        let unknown = wanted.beside(&date.known);
         if !unknown.is_empty() {
             return Err(Obstacle::UnknownSeat(unknown));
         }

@@ -132,15 +132,17 @@ impl Points {
         debit(tx, self.db.offset_ms(), &movement).await
     }
 
-    /// Gives back what a payment cost, in the refund's transaction; answers the balance after it.
+    /// Gives back what seats of a payment cost, in the transaction of the refund, which is the
+    /// cause; answers the balance after it.
     pub async fn pay_back(
         &self,
         tx: &mut Tx,
         user: &str,
+        refund: Uuid,
         payment: Uuid,
         amount: i64,
     ) -> Result<i64, Refusal> {
-        let movement = self.of_payment(user, Kind::Refund, payment, amount);
+        let movement = Movement { cause: refund, ..self.of_payment(user, Kind::Refund, payment, amount) };
         store::credit(tx, self.db.offset_ms(), &movement).await?.ok_or(Refusal::InvalidAmount)
     }
 

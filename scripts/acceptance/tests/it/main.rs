@@ -47,6 +47,8 @@ mod points;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod refunds;
+#[cfg(test)]
 mod replicas;
 #[cfg(test)]
 mod restarts;
