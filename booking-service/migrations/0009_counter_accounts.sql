@@ -19,7 +19,7 @@ alter table ledger
         or (kind = 'use' and counter_account = 'spending')
         or (kind in ('payment', 'refund') and counter_account = 'revenue')
     ),
-    add constraint ledger_cause_named check (cause = coalesce(payment_id, entry_id));
+    add constraint ledger_cause_named check (kind = 'refund' or cause = coalesce(payment_id, entry_id));
 
 -- Replicas of the version before, which run on while this one is rolled out, name none.
 create function name_counter_account() returns trigger language plpgsql

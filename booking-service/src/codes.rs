@@ -26,6 +26,6 @@ shared::problem_codes! {
     INSUFFICIENT_POINTS = "insufficient_points", 402, "There are too few points", "Charge points, then try again; see `balance` and `amount`.";
     BALANCE_LIMIT_REACHED = "balance_limit_reached", 409, "The account may not have that many points", "Use points first; see `balance` and `max`.";
     INVALID_AMOUNT = "invalid_amount", 422, "The amount is not a whole number in range", "Send a JSON integer from 1 on.";
-    ALREADY_REFUNDED = "already_refunded", 409, "The payment was refunded", "Nothing is left to do.";
+    ALREADY_REFUNDED = "already_refunded", 409, "Seats of the payment were given back before", "See the receipt; `seat_numbers` says which.";
     SHOW_STARTED = "show_started", 409, "The show has started", "Refunds end when the show starts.";
 }

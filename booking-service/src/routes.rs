@@ -223,15 +223,16 @@ fn spending(api: Api<App>) -> Api<App> {
     )
     .route(
         user(Endpoint::get("/v1/payments/{id}", "The receipt"))
-            .answers::<Receipt>(200, "the payment, and its refund if there was one")
+            .answers::<Receipt>(200, "the payment, and its refunds")
             .refuses(&[&PAYMENT_NOT_FOUND]),
         payments::receipt,
     )
     .route(
-        keyed(user(Endpoint::post("/v1/payments/{id}/refund", "Give the tickets back")), Need::Honoured)
+        keyed(user(Endpoint::post("/v1/payments/{id}/refund", "Give tickets back")), Need::Honoured)
+            .optional_body::<payments::RefundBody>()
             .answers::<Refunded>(201, "points are back, seats are free")
             .refuses(&[&codes::BALANCE_LIMIT_REACHED])
-            .refuses(&[&general::BODY_TOO_LARGE, &PAYMENT_NOT_FOUND, &ALREADY_REFUNDED, &SHOW_STARTED]),
+            .refuses(&[&PAYMENT_NOT_FOUND, &UNKNOWN_SEAT, &ALREADY_REFUNDED, &SHOW_STARTED]),
         payments::refund,
     )
 }

@@ -120,6 +120,13 @@ impl Endpoint {
         ])
     }
 
+    /// The JSON body of a route that can do without one.
+    pub fn optional_body<T: ToSchema>(self) -> Self {
+        let mut endpoint = self.body::<T>();
+        endpoint.operation["requestBody"]["required"] = false.into();
+        endpoint
+    }
+
     /// A JSON answer.
     pub fn answers<T: ToSchema>(mut self, status: u16, when: &str) -> Self {
         let schema = self.schema::<T>();

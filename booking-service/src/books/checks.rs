@@ -8,6 +8,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("ledger_names_its_payment", LEDGER_PAYMENT),
     ("payment_is_debited_once", DEBITED),
     ("refund_is_credited_once", CREDITED),
+    ("refund_is_of_its_tickets", REFUND_SEATS),
     ("money_adds_up", MONEY),
     ("revenue_is_what_was_paid", REVENUE),
     ("entry_names_its_counter_account", COUNTER),
@@ -48,9 +49,9 @@ const LEDGER_PAYMENT: &str = r"
     select format('user %s, entry %s: %s of payment %s', l.user_id, l.seq, l.kind, l.payment_id)
     from ledger l
     left join payments p on p.id = l.payment_id and p.user_id = l.user_id
-    left join refunds f on f.payment_id = l.payment_id
+    left join refunds f on f.id = l.cause and f.payment_id = l.payment_id
     where $1::bigint is not null and l.kind in ('payment', 'refund')
-        and (p.id is null or l.cause <> l.payment_id or (l.kind = 'refund' and f.id is null))
+        and (p.id is null or (l.kind = 'payment' and l.cause <> l.payment_id) or (l.kind = 'refund' and f.id is null))
     limit $2
 ";
 
@@ -69,10 +70,22 @@ const CREDITED: &str = r"
         f.id, f.amount, p.amount, sum(l.amount), count(l.seq))
     from refunds f
     join payments p on p.id = f.payment_id
-    left join ledger l on l.user_id = p.user_id and l.kind = 'refund' and l.payment_id = p.id
+    left join ledger l on l.user_id = p.user_id and l.kind = 'refund' and l.cause = f.id
     where $1::bigint is not null
     group by f.id, p.amount, p.user_id
-    having count(l.seq) <> 1 or sum(l.amount) <> f.amount or f.amount <> p.amount or f.user_id <> p.user_id
+    having count(l.seq) <> 1 or sum(l.amount) <> f.amount or f.user_id <> p.user_id
+    limit $2
+";
+
+const REFUND_SEATS: &str = r"
+    select format('refund %s: %s for seats %s; it ended tickets %s for %s',
+        f.id, f.amount, f.seat_numbers, array_agg(k.number order by k.number), sum(k.price))
+    from refunds f left join tickets k on k.refund_id = f.id
+    where $1::bigint is not null
+    group by f.id
+    having sum(k.price) is distinct from f.amount
+        or array_agg(k.number order by k.number) is distinct from f.seat_numbers
+        or bool_or(k.payment_id <> f.payment_id)
     limit $2
 ";
 
@@ -121,12 +134,17 @@ const REMEMBERED: &str = r"
 ";
 
 const PAYMENT_RESERVATION: &str = r"
-    select format('payment %s: its reservation %s is %s', p.id, r.id, r.status)
+    select format('payment %s: its reservation %s is %s, %s of %s seats for %s of %s refunded',
+        p.id, r.id, r.status, r.refunded_count, r.seat_count, r.refunded_amount, p.amount)
     from payments p
     join reservations r on r.id = p.reservation_id
-    left join refunds f on f.payment_id = p.id
+    cross join lateral (
+        select coalesce(sum(cardinality(seat_numbers)), 0) as seats, coalesce(sum(amount), 0) as points
+        from refunds where payment_id = p.id
+    ) f
     where $1::bigint is not null
-        and (r.status <> case when f.id is null then 'confirmed' else 'refunded' end
+        and (r.status <> case when f.seats < p.seat_count then 'confirmed' else 'refunded' end
+            or r.refunded_count <> f.seats or r.refunded_amount <> f.points or f.points > p.amount
             or p.paid_at >= r.expires_at)
     limit $2
 ";
@@ -139,15 +157,16 @@ const CONFIRMED: &str = r"
 ";
 
 const TICKET_SUM: &str = r"
-    select format('payment %s: %s for %s seats; tickets %s for %s, live %s',
-        p.id, p.amount, p.seat_count, sum(k.price), count(k.number), count(*) filter (where k.live))
+    select format('payment %s: %s for %s seats; tickets %s for %s, live %s, refunded %s',
+        p.id, p.amount, p.seat_count, count(k.number), sum(k.price), count(*) filter (where k.live), r.refunded_count)
     from payments p
+    join reservations r on r.id = p.reservation_id
     left join tickets k on k.payment_id = p.id
-    left join refunds f on f.payment_id = p.id
     where $1::bigint is not null
-    group by p.id, f.id
+    group by p.id, r.id
     having count(k.number) <> p.seat_count or sum(k.price) <> p.amount
-        or count(*) filter (where k.live) <> case when f.id is null then p.seat_count else 0 end
+        or count(*) filter (where k.live) <> p.seat_count - r.refunded_count
+        or array_agg(k.number order by k.number) <> r.seat_numbers
     limit $2
 ";
 
@@ -157,8 +176,7 @@ const SOLD: &str = r"
     where $1::bigint is not null and s.state = 'sold' and 1 <> (
         select count(*) from payments p
         join tickets k on k.payment_id = p.id and k.live
-        left join refunds f on f.payment_id = p.id
-        where p.reservation_id = s.hold_id and p.user_id = s.held_by and f.id is null
+        where p.reservation_id = s.hold_id and p.user_id = s.held_by
             and k.schedule_id = s.schedule_id and k.number = s.number
     )
     limit $2
@@ -185,13 +203,13 @@ const HELD: &str = r"
 ";
 
 const LIVE: &str = r"
-    select format('reservation %s has %s of %s seats', r.id, count(s.number), r.seat_count)
+    select format('reservation %s has %s of %s seats', r.id, count(s.number), r.seat_count - r.refunded_count)
     from reservations r
     left join seats s on s.schedule_id = r.schedule_id and s.number = any(r.seat_numbers)
         and s.hold_id = r.id and s.state = case r.status when 'held' then 'held' else 'sold' end
     where r.status = 'confirmed' or (r.status = 'held' and r.expires_at > (select db_now($1)))
     group by r.id
-    having count(s.number) <> r.seat_count
+    having count(s.number) <> r.seat_count - r.refunded_count
     limit $2
 ";
 

@@ -41,7 +41,7 @@ use uuid::Uuid;
 pub use model::{Reservation, ReservedSeat, Status, reserved};
 pub use place::{Place, Rules};
 pub use sweeper::run as run_sweeper;
-pub use wish::{Obstacle, ReserveBody, Wanted};
+pub use wish::{Obstacle, ReserveBody, SeatNumbers, Wanted};
 
 use crate::db::{self, Db};
 use crate::idempotency;

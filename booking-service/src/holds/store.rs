@@ -42,7 +42,7 @@ pub async fn look(
             s.max_seats_per_user as seat_limit,
             exists (select 1 from seats where schedule_id = s.id) as has_seats,
             case when s.max_seats_per_user is null then 0 else (
-                select coalesce(sum(r.seat_count), 0) from reservations r
+                select coalesce(sum(r.seat_count - r.refunded_count), 0) from reservations r
                 where r.user_id = $2 and r.schedule_id = s.id
                     and (r.status = 'confirmed' or (r.status = 'held' and r.expires_at > t.now))
             ) end as owned,

@@ -100,6 +100,12 @@ impl SeatNumbers {
     pub fn possible(&self) -> Vec<i32> {
         self.0.iter().filter_map(|number| i32::try_from(*number).ok()).collect()
     }
+
+    /// Those that are not among `known`.
+    pub fn beside(&self, known: &[i32]) -> Vec<i64> {
+        let is_known = |number: &i64| i32::try_from(*number).is_ok_and(|number| known.contains(&number));
+        self.0.iter().copied().filter(|number| !is_known(number)).collect()
+    }
 }
 
 /// What one look at the store shows of a wish.
@@ -192,13 +198,11 @@ impl Look {
 impl DateLook {
     /// Whether the hall has what is wanted at all.
     fn has(&self, wanted: &Wanted) -> Result<(), Obstacle> {
-        let is_known = |number: &i64| i32::try_from(*number).is_ok_and(|number| self.known.contains(&number));
         match wanted {
             Wanted::Best(_) if !self.has_section => Err(Obstacle::UnknownSection),
             Wanted::Best(_) => Ok(()),
             Wanted::Named(numbers) => {
-                let unknown: Vec<i64> =
-                    numbers.0.iter().copied().filter(|number| !is_known(number)).collect();
+                let unknown = numbers.beside(&self.known);
                 if unknown.is_empty() { Ok(()) } else { Err(Obstacle::UnknownSeat(unknown)) }
             }
         }

@@ -13,7 +13,7 @@ use super::{GiveBack, Paid, Pay, Receipt, Refunded, Refusal};
 use crate::admitted::{Admitted, Anyone, Buyer, Gate, Row, Subject, point_to_queue};
 use crate::answers::Created;
 use crate::app::App;
-use crate::holds::http as holds;
+use crate::holds::{SeatNumbers, http as holds};
 use crate::idempotency::{KeyHeader, Need};
 use crate::{codes, metrics};
 
@@ -27,6 +27,12 @@ impl Row for PayRow {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct PayBody {
     pub reservation_id: String,
+}
+
+/// Which seats to give back; left out: all that are left.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+pub struct RefundBody {
+    pub seat_numbers: Option<Vec<i64>>,
 }
 
 pub async fn pay(
@@ -72,9 +78,19 @@ pub async fn refund(
             return Err(refusal.into());
         }
     };
-    let (caller, intent, _) = key.admit(&app, buyer, raw, Need::Honoured).await?;
-    let wish = GiveBack { user: caller.user().to_owned(), payment, intent };
+    let (caller, intent, raw) = key.admit(&app, buyer, raw, Need::Honoured).await?;
+    let wanted = wanted(&raw)?;
+    let wish = GiveBack { user: caller.user().to_owned(), payment, wanted, intent };
     Ok(Created(app.payments.refund(&wish).await?))
+}
+
+/// Without a body, as without the member: all seats.
+fn wanted(raw: &RawBody) -> Result<Option<SeatNumbers>, Problem> {
+    if raw.bytes().trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let body: RefundBody = raw.parse()?;
+    Ok(body.seat_numbers.map(SeatNumbers::parse).transpose()?)
 }
 
 impl IntoResponse for Refusal {
@@ -87,7 +103,12 @@ impl IntoResponse for Refusal {
             Self::AlreadyPaid { payment } => Problem::new(&codes::ALREADY_PAID, "The reservation is paid.")
                 .with("payment_id", payment.map(|id| id.to_string())),
             Self::PaymentNotFound => Problem::new(&codes::PAYMENT_NOT_FOUND, "You have no such payment."),
-            Self::AlreadyRefunded => Problem::new(&codes::ALREADY_REFUNDED, "The payment was refunded."),
+            Self::UnknownSeat(numbers) => Problem::new(&codes::UNKNOWN_SEAT, "The payment has no such seat.")
+                .with("seat_numbers", numbers),
+            Self::AlreadyRefunded(numbers) => {
+                Problem::new(&codes::ALREADY_REFUNDED, "These seats were given back.")
+                    .with("seat_numbers", numbers)
+            }
             Self::ShowStarted => Problem::new(&codes::SHOW_STARTED, "The show has started."),
             Self::Points(refusal) => return refusal.into_response(),
             Self::Key(refusal) => return refusal.into_response(),

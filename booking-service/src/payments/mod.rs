@@ -1,12 +1,20 @@
 //! Payments: points for held seats, and back.
 //!
 //! ```text
-//!   reservation (locked) ─ seats held → sold ─ debit + ledger ─ payment, tickets, confirmed
+//!             pay                some seats back
+//!   held hold ───▶ paid ───────────────────────────▶ partly refunded ⟲ some more
+//!                   │  (reservation: confirmed)        │
+//!                   └── all seats back ────────────────┴── the rest ──▶ refunded (reservation too)
+//!
+//!   seats back: the owner wants it, before the show starts; or the date is cancelled, at any time
+//!
+//!   pay: reservation (locked) ─ seats held → sold ─ debit + ledger ─ payment, tickets, confirmed
 //!          ─ entry tokens spent + outbox ─ idempotency ─ commit ─▶ wake the relay
 //! ```
 //!
-//! One transaction: either all of that or nothing. Locks are won in one order everywhere:
-//! reservation, seats by number, account. Invariants, and who keeps them:
+//! One transaction each: either all of that or nothing. Locks are won in one order everywhere:
+//! reservation, seats by number, account. Invariants of a payment, and who keeps them (of a refund:
+//! see `refunds`):
 //!
 //! - no money without a seat: the seats that become sold are counted, by the hold's own id;
 //! - no seat without money: the debit is in the same transaction;
@@ -15,15 +23,36 @@
 //! - a seat is sold once: its row; independently of it the unique index over live tickets;
 //! - nothing is paid past the deadline: compared again after the last lock was won;
 //! - a sweep never undoes a payment: it passes over locked rows and looks at the status.
+//!
+//! Races, and what decides them. Whoever has the reservation's row goes first; the other then sees
+//! the status that was left, and the guard would stop it even without the lock:
+//!
+//! | of a payment and | decided by | guard | the loser |
+//! |---|---|---|---|
+//! | a second payment | reservation's lock, `status` | `payments_reservation_once` | `already_paid` |
+//! | expiry | `expires_at > db_now`, read after the last lock | `held_until` of the seats | `hold_expired` |
+//! | the sweep | it skips locked rows; then `status` | seats counted by `hold_id` | nothing to sweep, or `hold_expired` |
+//! | the release | reservation's lock, `status` | seats counted by `hold_id` | `not_held` |
+//! | another payment of the user | account's lock, `balance >= amount` | `accounts_balance_not_negative` | `insufficient_points` |
+//! | the next holder of a lapsed seat | the seat's row, `hold_id` | `tickets_live_once` | `hold_expired` |
+//!
+//! | of a refund and | decided by | guard | the loser |
+//! |---|---|---|---|
+//! | a refund of the same seat | reservation's lock, `tickets.live` | `tickets_end_once`, `reservations_refunded_fits` | `already_refunded` |
+//! | a refund of another seat | reservation's lock: one after the other | `reservations_refunded_fits` | nobody |
+//! | the start of the show | `starts_at > db_now` in the statement that refunds | – | `show_started` |
+//! | the next buyer of the seat | the seat's row: it is free with the commit | `tickets_live_once` | `seat_taken` until then |
 
 pub mod http;
 mod model;
+mod refunds;
 mod store;
 
 use shared::ids::new_id;
 use uuid::Uuid;
 
-pub use model::{Paid, Receipt, Refunded};
+pub use model::{Paid, Receipt};
+pub use refunds::{GiveBack, Refunded};
 
 use crate::admitted::{self, Caller, Entry};
 use crate::config::ReleaseOn;
@@ -52,8 +81,10 @@ pub enum Refusal {
     HoldExpired,
     #[error("you have no such payment")]
     PaymentNotFound,
-    #[error("the payment was refunded")]
-    AlreadyRefunded,
+    #[error("the payment has no such seats: {0:?}")]
+    UnknownSeat(Vec<i64>),
+    #[error("these seats were given back: {0:?}")]
+    AlreadyRefunded(Vec<i32>),
     #[error("the show has started")]
     ShowStarted,
     #[error(transparent)]
@@ -81,14 +112,6 @@ pub struct Pay {
     pub caller: Caller,
     /// `None`: the id that was sent cannot be one.
     pub reservation: Option<Uuid>,
-    pub intent: Option<Intent>,
-}
-
-/// Somebody's wish to give tickets back.
-#[derive(Clone, Debug)]
-pub struct GiveBack {
-    pub user: String,
-    pub payment: Uuid,
     pub intent: Option<Intent>,
 }
 
@@ -164,45 +187,10 @@ impl Payments {
     /// The receipt of a user's own payment.
     pub async fn receipt(&self, user: &str, payment: Option<Uuid>) -> Result<Receipt, Refusal> {
         let payment = payment.ok_or(Refusal::PaymentNotFound)?;
-        let receipt = store::receipt(&mut *self.db.lane().await?, user, payment).await?;
-        receipt.ok_or(Refusal::PaymentNotFound)
-    }
-
-    /// Gives tickets back for what was paid, until the show starts.
-    pub async fn refund(&self, wish: &GiveBack) -> Result<Refunded, Refusal> {
-        let (refunded, schedule) = retry::retried(|| self.try_refund(wish)).await?;
-        self.stock.changed([schedule]);
-        metrics::one(metrics::REFUNDS);
-        Ok(refunded)
-    }
-
-    async fn try_refund(&self, wish: &GiveBack) -> Result<(Refunded, Uuid), Refusal> {
-        let mut tx = self.db.begin().await?;
-        let outcome = self.take_back(&mut tx, wish).await;
-        tx.end(outcome).await
-    }
-
-    /// Seats for points; beside the refund, the date they are of.
-    async fn take_back(&self, tx: &mut Tx, wish: &GiveBack) -> Result<(Refunded, Uuid), Refusal> {
-        idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
-        let refundable = store::lock_refundable(tx, &wish.user, wish.payment).await?;
-        let refundable = refundable.ok_or(Refusal::PaymentNotFound)?;
-        if refundable.refunded {
-            return Err(Refusal::AlreadyRefunded);
-        }
-        let refund_id = new_id(self.db.clock());
-        let refunded_at = store::take_back(tx, self.db.offset_ms(), refund_id, wish.payment).await?;
-        let refunded_at = refunded_at.ok_or(Refusal::ShowStarted)?;
-        let freed = store::free(tx, refundable.reservation_id).await?;
-        if freed != i64::from(refundable.seat_count) {
-            let text = format!("payment {}: {freed} seats are sold to it", wish.payment);
-            return Err(db::Error::Failed(text).into());
-        }
-        let amount = refundable.amount;
-        let balance_after = self.points.pay_back(tx, &wish.user, wish.payment, amount).await?;
-        let refunded = Refunded { refund_id, payment_id: wish.payment, amount, balance_after, refunded_at };
-        idempotency::remember(tx, &self.db, wish.intent.as_ref(), &refunded).await?;
-        Ok((refunded, refundable.schedule_id))
+        let mut lane = self.db.lane().await?;
+        let found = store::paid(&mut lane, user, payment).await?;
+        let (paid, schedule) = found.ok_or(Refusal::PaymentNotFound)?;
+        Ok(Receipt::new(paid, schedule, refunds::of_payment(&mut lane, payment).await?))
     }
 }
 

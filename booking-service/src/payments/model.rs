@@ -7,6 +7,7 @@ use shared::clock::{as_rfc3339, as_rfc3339_or_null};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::refunds::RefundLine;
 use crate::admitted::Entry;
 use crate::holds::{ReservedSeat, Status};
 
@@ -25,23 +26,35 @@ pub struct Paid {
 /// A payment read again.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Receipt {
+    /// As it was paid; what was given back since is in `refunds`.
     #[serde(flatten)]
     pub paid: Paid,
     pub schedule_id: Uuid,
+    /// In the order in which they were made.
+    pub refunds: Vec<RefundLine>,
+    /// The sum of `refunds`.
+    pub refunded_amount: i64,
+    /// The last refund, once every seat was given back; null before.
     pub refund_id: Option<Uuid>,
+    /// When that was.
     #[serde(serialize_with = "as_rfc3339_or_null")]
     pub refunded_at: Option<DateTime<Utc>>,
 }
 
-/// The outcome of a refund.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Refunded {
-    pub refund_id: Uuid,
-    pub payment_id: Uuid,
-    pub amount: i64,
-    pub balance_after: i64,
-    #[serde(serialize_with = "as_rfc3339")]
-    pub refunded_at: DateTime<Utc>,
+impl Receipt {
+    /// The receipt of a payment that these refunds have followed.
+    pub fn new(paid: Paid, schedule_id: Uuid, refunds: Vec<RefundLine>) -> Self {
+        let given_back: usize = refunds.iter().map(|refund| refund.seat_numbers.len()).sum();
+        let last = refunds.last().filter(|_| given_back == paid.seats.len());
+        Self {
+            refund_id: last.map(|refund| refund.refund_id),
+            refunded_at: last.map(|refund| refund.refunded_at),
+            refunded_amount: refunds.iter().map(|refund| refund.amount).sum(),
+            paid,
+            schedule_id,
+            refunds,
+        }
+    }
 }
 
 /// A reservation under the lock of its payment.
@@ -76,16 +89,6 @@ impl Payable {
         entries.dedup_by(|a, b| a.jti == b.jti);
         entries
     }
-}
-
-/// A payment under the lock of its refund.
-#[derive(Clone, Debug)]
-pub struct Refundable {
-    pub reservation_id: Uuid,
-    pub schedule_id: Uuid,
-    pub amount: i64,
-    pub seat_count: i32,
-    pub refunded: bool,
 }
 
 #[cfg(test)]
@@ -124,5 +127,29 @@ mod tests {
         assert_eq!(payable(None).ending(Some(&other)), []);
         assert_eq!(payable(Some(ours.clone())).ending(Some(&other)), std::slice::from_ref(&ours));
         assert_eq!(payable(Some(other)).ending(Some(&ours)), [ours]);
+    }
+
+    #[test]
+    fn a_receipt_tells_of_the_last_refund_once_all_is_given_back() {
+        let seat = |number| ReservedSeat { number, price: 5 };
+        let paid = Paid {
+            payment_id: Uuid::nil(),
+            reservation_id: Uuid::nil(),
+            amount: 10,
+            balance_after: 0,
+            paid_at: DateTime::UNIX_EPOCH,
+            seats: vec![seat(1), seat(2)],
+        };
+        let line = |number, id| RefundLine {
+            refund_id: Uuid::from_u128(id),
+            amount: 5,
+            seat_numbers: vec![number],
+            reason: crate::payments::refunds::Reason::Request,
+            refunded_at: DateTime::UNIX_EPOCH,
+        };
+        let part = Receipt::new(paid.clone(), Uuid::nil(), vec![line(2, 1)]);
+        assert_eq!((part.refunded_amount, part.refund_id, part.refunded_at), (5, None, None));
+        let whole = Receipt::new(paid, Uuid::nil(), vec![line(2, 1), line(1, 2)]);
+        assert_eq!((whole.refunded_amount, whole.refund_id), (10, Some(Uuid::from_u128(2))));
     }
 }

@@ -1,10 +1,10 @@
-//! `payments`, `tickets`, `refunds`, and what a payment does to seats and reservation.
+//! `payments`, `tickets`, and what a payment does to seats and reservation.
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::model::{Paid, Payable, Receipt, Refundable};
+use super::model::{Paid, Payable};
 use crate::admitted::Entry;
 use crate::db::{Conn, Result};
 use crate::holds::{Status, reserved};
@@ -159,20 +159,17 @@ struct ReceiptRow {
     seat_numbers: Vec<i32>,
     prices: Vec<i64>,
     balance_after: i64,
-    refund_id: Option<Uuid>,
-    refunded_at: Option<DateTime<Utc>>,
 }
 
-/// A user's own payment.
-pub async fn receipt(conn: &mut Conn, user: &str, payment: Uuid) -> Result<Option<Receipt>> {
+/// A user's own payment as it was made, and its date.
+pub async fn paid(conn: &mut Conn, user: &str, payment: Uuid) -> Result<Option<(Paid, Uuid)>> {
     let row: Option<ReceiptRow> = sqlx::query_as(
         r"
         select p.id, p.reservation_id, p.schedule_id, p.amount, p.paid_at, r.seat_numbers, r.prices,
-            l.balance_after, f.id as refund_id, f.refunded_at
+            l.balance_after
         from payments p
         join reservations r on r.id = p.reservation_id
         join ledger l on l.user_id = p.user_id and l.kind = 'payment' and l.cause = p.id
-        left join refunds f on f.payment_id = p.id
         where p.id = $1 and p.user_id = $2
         ",
     )
@@ -180,99 +177,15 @@ pub async fn receipt(conn: &mut Conn, user: &str, payment: Uuid) -> Result<Optio
     .bind(user)
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| Receipt {
-        paid: Paid {
+    Ok(row.map(|row| {
+        let paid = Paid {
             payment_id: row.id,
             reservation_id: row.reservation_id,
             amount: row.amount,
             balance_after: row.balance_after,
             paid_at: row.paid_at,
             seats: reserved(row.seat_numbers, row.prices),
-        },
-        schedule_id: row.schedule_id,
-        refund_id: row.refund_id,
-        refunded_at: row.refunded_at,
+        };
+        (paid, row.schedule_id)
     }))
-}
-
-/// A user's own payment, its reservation locked until the transaction ends.
-pub async fn lock_refundable(conn: &mut Conn, user: &str, payment: Uuid) -> Result<Option<Refundable>> {
-    let row: Option<(Uuid, Uuid, i64, i32, String)> = sqlx::query_as(
-        r"
-        select r.id, r.schedule_id, p.amount, p.seat_count, r.status
-        from payments p join reservations r on r.id = p.reservation_id
-        where p.id = $1 and p.user_id = $2
-        for update of r
-        ",
-    )
-    .bind(payment)
-    .bind(user)
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|(reservation_id, schedule_id, amount, seat_count, status)| Refundable {
-        reservation_id,
-        schedule_id,
-        amount,
-        seat_count,
-        refunded: status == Status::Refunded.word(),
-    }))
-}
-
-/// Writes the refund down: reservation refunded, refund, tickets dead. `None` once the show has
-/// started.
-pub async fn take_back(
-    conn: &mut Conn,
-    offset_ms: i64,
-    refund: Uuid,
-    payment: Uuid,
-) -> Result<Option<DateTime<Utc>>> {
-    Ok(sqlx::query_scalar(
-        r"
-        with t as materialized (
-            select db_now($1) as now
-        ), refunded as (
-            insert into refunds (id, payment_id, user_id, amount, refunded_at)
-            select $2, p.id, p.user_id, p.amount, t.now
-            from payments p join schedules s on s.id = p.schedule_id cross join t
-            where p.id = $3 and s.starts_at > t.now
-            returning payment_id, refunded_at
-        ), moved as (
-            update reservations r set status = 'refunded'
-            from payments p join refunded f on f.payment_id = p.id
-            where r.id = p.reservation_id and r.status = 'confirmed'
-        ), dead as (
-            update tickets k set live = false from refunded f where k.payment_id = f.payment_id and k.live
-        )
-        select refunded_at from refunded
-        ",
-    )
-    .bind(offset_ms)
-    .bind(refund)
-    .bind(payment)
-    .fetch_optional(conn)
-    .await?)
-}
-
-/// Frees the seats that a reservation bought; answers how many.
-pub async fn free(conn: &mut Conn, reservation: Uuid) -> Result<i64> {
-    Ok(sqlx::query_scalar(
-        r"
-        with ours as materialized (
-            select s.schedule_id, s.number from seats s join reservations r
-                on s.schedule_id = r.schedule_id and s.number = any(r.seat_numbers)
-            where r.id = $1 and s.hold_id = r.id and s.state = 'sold'
-            order by s.number
-            for update of s
-        ), freed as (
-            update seats s set state = 'free', hold_id = null, held_by = null
-            from ours o
-            where s.schedule_id = o.schedule_id and s.number = o.number and s.state = 'sold'
-            returning 1
-        )
-        select count(*) from freed
-        ",
-    )
-    .bind(reservation)
-    .fetch_one(conn)
-    .await?)
 }

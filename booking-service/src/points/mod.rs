@@ -163,16 +163,18 @@ impl Accounts {
         Ok(debit(tx, self.db.offset_ms(), &movement).await?.get())
     }
 
-    /// Gives back what a payment cost, in the refund's transaction; answers the balance after it. Whatever
-    /// the limit of a balance is: the points are the user's.
+    /// Gives back what seats of a payment cost, in the transaction of the refund, which is the cause;
+    /// answers the balance after it. Whatever the limit of a balance is: the points are the user's.
     pub async fn pay_back(
         &self,
         tx: &mut Tx,
         user: &str,
+        refund: Uuid,
         payment: Uuid,
         amount: i64,
     ) -> Result<i64, Refusal> {
-        let movement = self.of_payment(user, Kind::Refund, payment, priced(amount)?);
+        let movement =
+            Movement { cause: refund, ..self.of_payment(user, Kind::Refund, payment, priced(amount)?) };
         Ok(credit(tx, self.db.offset_ms(), &movement, Points::MAX).await?.get())
     }
 

@@ -244,6 +244,12 @@ impl<'w> User<'w> {
         self.booking("POST", &format!("/v1/payments/{}/refund", payment.text("payment_id"))).await
     }
 
+    /// Of these seats; a refund to which a test may add.
+    pub fn refund_seats(&self, payment: &Answer, numbers: &[i64]) -> Call<'w> {
+        let path = format!("/v1/payments/{}/refund", payment.text("payment_id"));
+        self.booking("POST", &path).json(&json!({ "seat_numbers": numbers }))
+    }
+
     pub async fn balance(&self) -> i64 {
         self.booking("GET", "/v1/points").await.ok(200).int("balance")
     }

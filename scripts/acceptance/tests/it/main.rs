@@ -57,6 +57,8 @@ mod points;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod refunds;
+#[cfg(test)]
 mod relay;
 #[cfg(test)]
 mod replicas;

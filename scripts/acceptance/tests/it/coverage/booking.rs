@@ -16,7 +16,7 @@ const CONTRACT: &str = "
     DELETE /v1/reservations/{}: 204, 401 unauthorized, 404 reservation_not_found, 409 not_held, 410 hold_expired
     POST /v1/payments: 201, 401 entry_token_required, 401 entry_token_expired, 401 entry_token_completed, 401 entry_token_revoked, 401 invalid_token, 403 wrong_queue, 404 reservation_not_found, 409 already_paid, 409 not_held, 410 hold_expired, 402 insufficient_points, 422 idempotency_key_reused
     GET /v1/payments/{}: 200, 401 unauthorized, 404 payment_not_found
-    POST /v1/payments/{}/refund: 201, 401 unauthorized, 404 payment_not_found, 409 already_refunded, 409 show_started
+    POST /v1/payments/{}/refund: 201, 401 unauthorized, 404 payment_not_found, 422 unknown_seat, 409 already_refunded, 409 show_started
     GET /v1/points: 200, 401 unauthorized, 401 invalid_token
     POST /v1/points/charges: 201, 401 unauthorized, 400 idempotency_key_required, 422 invalid_amount, 422 idempotency_key_reused, 409 idempotency_in_flight
     POST /v1/points/uses: 201, 401 unauthorized, 400 idempotency_key_required, 422 invalid_amount, 402 insufficient_points, 422 idempotency_key_reused
@@ -167,6 +167,11 @@ async fn refused_payments(world: &World, ann: &User<'_>, paid: &Answer) {
     fresh().await;
     let other = ann.reserve(world.date(), &[12]).await.ok(201);
     let refunded = ann.pay(&other).await.ok(201);
+    ann.refund_seats(&refunded, &[13]).await.refused(422, "unknown_seat");
+    ann.refund_seats(&refunded, &[]).await.refused(422, "invalid_request");
+    let path = format!("/v1/payments/{}/refund", refunded.text("payment_id"));
+    ann.booking("POST", &path).body("application/json", "{").await.refused(400, "invalid_json");
+    ann.booking("POST", &path).body("text/plain", "{}").await.refused(415, "unsupported_media_type");
     ann.refund(&refunded).await.ok(201);
     ann.refund(&refunded).await.refused(409, "already_refunded");
     world.advance_seconds(3700);

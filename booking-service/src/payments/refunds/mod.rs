@@ -1,0 +1,116 @@
+//! Refunds: tickets for points, seat by seat.
+//!
+//! ```text
+//!   reservation (locked) ─ tickets looked at ─ refund, tickets ended, reservation counted down
+//!          ─ seats sold → free ─ credit + ledger ─ idempotency ─ commit
+//! ```
+//!
+//! Invariants, and who keeps them:
+//!
+//! - a seat is given back once: the reservation's lock and the look after it; behind them the
+//!   condition of the update, the trigger `tickets_end_once`, and the counted rows;
+//! - of the right payment: `tickets_refund_fkey` over (refund, payment);
+//! - never more than was paid, all of it with the last seat, and the status says so:
+//!   `reservations_refunded_fits`, whose amount is the payment's;
+//! - a seat that is free again is nobody's: only seats that the reservation itself has are freed;
+//! - the points come once: `ledger_once` over (user, kind, cause), the cause being the refund.
+
+mod model;
+mod store;
+
+use shared::ids::new_id;
+use uuid::Uuid;
+
+pub use model::{Reason, RefundLine, Refundable, Refunded};
+
+use super::{Payments, Refusal};
+use crate::db::{self, Conn, Tx};
+use crate::holds::SeatNumbers;
+use crate::idempotency::{self, Intent};
+use crate::metrics;
+use crate::retry;
+use model::{NoTicket, to_give_back};
+use store::NewRefund;
+
+/// Somebody's wish to give tickets back.
+#[derive(Clone, Debug)]
+pub struct GiveBack {
+    pub user: String,
+    pub payment: Uuid,
+    /// `None`: all that are left.
+    pub wanted: Option<SeatNumbers>,
+    pub intent: Option<Intent>,
+}
+
+impl From<NoTicket> for Refusal {
+    fn from(none: NoTicket) -> Self {
+        match none {
+            NoTicket::Unknown(numbers) => Self::UnknownSeat(numbers),
+            NoTicket::GivenBack(numbers) => Self::AlreadyRefunded(numbers),
+        }
+    }
+}
+
+/// The refunds of a payment, in the order in which they were made.
+pub async fn of_payment(conn: &mut Conn, payment: Uuid) -> db::Result<Vec<RefundLine>> {
+    store::lines(conn, payment).await
+}
+
+impl Payments {
+    /// Gives tickets back for what was paid, until the show starts.
+    pub async fn refund(&self, wish: &GiveBack) -> Result<Refunded, Refusal> {
+        let (refunded, schedule) = retry::retried(|| self.try_refund(wish)).await?;
+        self.stock.changed([schedule]);
+        metrics::one(metrics::REFUNDS);
+        Ok(refunded)
+    }
+
+    async fn try_refund(&self, wish: &GiveBack) -> Result<(Refunded, Uuid), Refusal> {
+        let mut tx = self.db.begin().await?;
+        let outcome = self.take_back(&mut tx, wish).await;
+        tx.end(outcome).await
+    }
+
+    /// Beside the refund, the date it is of.
+    async fn take_back(&self, tx: &mut Tx, wish: &GiveBack) -> Result<(Refunded, Uuid), Refusal> {
+        idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
+        let of = store::lock(tx, &wish.user, wish.payment).await?.ok_or(Refusal::PaymentNotFound)?;
+        let refunded = self.give_back(tx, &of, wish.wanted.as_ref(), Reason::Request).await?;
+        idempotency::remember(tx, &self.db, wish.intent.as_ref(), &refunded).await?;
+        Ok((refunded, of.schedule_id))
+    }
+
+    /// Gives back all tickets that are left of a payment whose reservation is locked, because the
+    /// date was cancelled: also after the show has started.
+    pub async fn refund_cancelled(&self, tx: &mut Tx, of: &Refundable) -> Result<Refunded, Refusal> {
+        self.give_back(tx, of, None, Reason::Cancellation).await
+    }
+
+    async fn give_back(
+        &self,
+        tx: &mut Tx,
+        of: &Refundable,
+        wanted: Option<&SeatNumbers>,
+        reason: Reason,
+    ) -> Result<Refunded, Refusal> {
+        // Only a statement that begins after the lock was won sees what ended before it.
+        let ending = to_give_back(&store::tickets(tx, of.payment_id).await?, wanted)?;
+        let seat_numbers: Vec<i32> = ending.iter().map(|ticket| ticket.number).collect();
+        let amount = ending.iter().map(|ticket| ticket.price).sum();
+        let id = new_id(self.db.clock());
+        let new = NewRefund { id, of, numbers: &seat_numbers, amount, reason };
+        let recorded = store::record(tx, self.db.offset_ms(), &new).await?;
+        let (refunded_at, ended) = recorded.ok_or(Refusal::ShowStarted)?;
+        let freed = store::free(tx, of, &seat_numbers).await?;
+        if [ended, freed].iter().any(|count| usize::try_from(*count) != Ok(seat_numbers.len())) {
+            let text = format!(
+                "payment {}: {ended} tickets and {freed} seats of {seat_numbers:?} are its own",
+                of.payment_id
+            );
+            return Err(db::Error::Failed(text).into());
+        }
+        let balance_after = self.points.pay_back(tx, &of.user, id, of.payment_id, amount).await?;
+        let payment_id = of.payment_id;
+        Ok(Refunded { refund_id: id, payment_id, amount, balance_after, refunded_at, seat_numbers })
+    }
+}
