@@ -6,13 +6,10 @@
 
 alter table ledger add column counter_account text;
 
--- The entries so far: the one time that rows of the ledger are touched.
-alter table ledger disable trigger ledger_append_only;
-update ledger set counter_account =
-    case kind when 'charge' then 'funding' when 'use' then 'spending' else 'revenue' end;
-alter table ledger enable trigger ledger_append_only;
-
+-- The entries so far. The table is written anew; no row is updated, and the ledger stays append-only.
 alter table ledger
+    alter column counter_account type text using
+        case kind when 'charge' then 'funding' when 'use' then 'spending' else 'revenue' end,
     alter column counter_account set not null,
     add constraint ledger_counter_account check (
         (kind = 'charge' and counter_account = 'funding')
@@ -49,7 +46,7 @@ create view postings as
 create view trial_balance as
     select
         (select coalesce(sum(balance), 0) from accounts) as users,
-        coalesce(sum(amount) filter (where account = 'funding'), 0) as funding,
-        coalesce(sum(amount) filter (where account = 'spending'), 0) as spending,
-        coalesce(sum(amount) filter (where account = 'revenue'), 0) as revenue
-    from postings;
+        coalesce(-sum(amount) filter (where counter_account = 'funding'), 0) as funding,
+        coalesce(-sum(amount) filter (where counter_account = 'spending'), 0) as spending,
+        coalesce(-sum(amount) filter (where counter_account = 'revenue'), 0) as revenue
+    from ledger;

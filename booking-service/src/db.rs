@@ -166,16 +166,13 @@ impl Db {
         self.begin_with("begin isolation level repeatable read read only").await
     }
 
+    /// In a task of its own, which is not dropped half-way with a caller who hangs up: the pool would take
+    /// the connection back with the transaction open, and what others do on it would not be committed.
     async fn begin_with(&self, statement: &'static str) -> Result<Tx> {
         let permit = self.permit().await?;
-        let mut left = STALE_CONNECTIONS;
-        loop {
-            match self.pool.begin_with(statement).await {
-                Ok(tx) => return Ok(Tx { tx, _permit: permit }),
-                Err(error) if left > 0 && is_stale(&error) => left -= 1,
-                Err(error) => return Err(error.into()),
-            }
-        }
+        #[expect(clippy::disallowed_methods, reason = "it ends by itself, within the limits of the pool")]
+        let begun = tokio::spawn(begun(self.pool.clone(), permit, statement));
+        begun.await.map_err(|_| Error::Unavailable("the service is stopping".into()))?
     }
 
     /// Gets in line for a lane, at most so long, and gives it back: what is measured is the wait.
@@ -199,6 +196,17 @@ impl Db {
         let mut conn = self.pool.acquire().await?;
         sqlx::query("select 1").execute(&mut *conn).await?;
         Ok(())
+    }
+}
+
+async fn begun(pool: PgPool, permit: OwnedSemaphorePermit, statement: &'static str) -> Result<Tx> {
+    let mut left = STALE_CONNECTIONS;
+    loop {
+        match pool.begin_with(statement).await {
+            Ok(tx) => return Ok(Tx { tx, _permit: permit }),
+            Err(error) if left > 0 && is_stale(&error) => left -= 1,
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -98,6 +98,8 @@ fn settings_that_do_not_fit_are_refused_in_one_line_that_names_them() {
         ("HOLD_TTL_SECONDS", "0"),
         ("MAX_SEATS_PER_RESERVATION", "0"),
         ("MAX_CHARGE", "0"),
+        ("MAX_USE", "0"),
+        ("MAX_BALANCE", "9223372036854775808"),
         ("MIGRATE", "perhaps"),
         ("ADMIN_TOKEN", "dev-admin"),
         ("ADMIN_TOKEN", ""),
