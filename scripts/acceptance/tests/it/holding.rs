@@ -4,7 +4,7 @@
 //! `scripts/test --run-ignored all -E 'test(five_minutes)'` waits the five minutes of requirement 63;
 //! `SWEEP_HOLDS=5000` makes the sweep as large as issue 4 says.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use acceptance::{Answer, Date, PRICE, Side, User, World, at_once, eventually, within};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -153,7 +153,7 @@ async fn until(world: &World, at: DateTime<Utc>) {
 #[test]
 fn thousands_of_lapsed_holds_are_swept_within_seconds_and_nothing_else_is() {
     const PEOPLE: u32 = 100;
-    let holds: u32 = std::env::var("SWEEP_HOLDS").map_or(1500, |text| text.parse().unwrap());
+    let holds: u32 = std::env::var("SWEEP_HOLDS").map_or(1200, |text| text.parse().unwrap());
     World::s0().open_door().replicas(2).run(async |world| {
         let date = world.add_date(world.concert(), holds).await;
         let people = world.users("person", PEOPLE as usize);
@@ -170,28 +170,24 @@ fn thousands_of_lapsed_holds_are_swept_within_seconds_and_nothing_else_is() {
         .await;
         let last = first_holds.iter().map(|hold| hold.time("expires_at")).max().unwrap();
         let before = swept(world).await;
-        world.advance(
-            (first_holds[0].time("expires_at") - world.booking_clock().now()).to_std().unwrap()
-                - Duration::from_secs(2),
-        );
+        let first = first_holds.iter().map(|hold| hold.time("expires_at")).min().unwrap();
+        let left = first - TimeDelta::seconds(2) - world.booking_clock().now();
+        world.advance(left.to_std().unwrap());
         let paid =
             at_once(people.iter().zip(&first_holds).take(10).map(|(person, hold)| person.pay(hold))).await;
         let paid = u32::try_from(paid.iter().filter(|answer| answer.status == 201).count()).unwrap();
         assert!(paid > 0, "nobody paid in time");
-        world.advance(
-            (last - world.booking_clock().now()).to_std().unwrap_or_default() + Duration::from_secs(60),
-        );
-        let begun = Instant::now();
+        let left = last + TimeDelta::seconds(60) - world.booking_clock().now();
+        world.advance(left.to_std().unwrap());
         let bob = inside(world, "bob").await;
         let seats: Vec<i64> = (i64::from(holds) - 3..=holds.into()).collect();
         bob.reserve(&date, &seats).await.ok(201);
         let due = u64::from(holds - paid);
-        within(Duration::from_secs(20), "all are swept", async || {
+        within(Duration::from_secs(15), "all are swept", async || {
             let swept = swept(world).await - before;
             if swept >= due { Ok(()) } else { Err(format!("{swept} of {due}")) }
         })
         .await;
-        assert!(begun.elapsed() < Duration::from_secs(15), "it took {:?}", begun.elapsed());
         let report = world.admin().report(&date).await.ok(200);
         let expected = (i64::from(paid), 4, i64::from(holds - paid) - 4);
         assert_eq!((report.int("sold"), report.int("held"), report.int("free")), expected);

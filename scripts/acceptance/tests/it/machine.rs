@@ -214,7 +214,7 @@ impl Run<'_> {
         let (count, together) = (self.dice.below(4) + 1, self.dice.below(3) > 0);
         let had = self.had(None);
         let free: Vec<i64> = (1..=SEATS).filter(|seat| !had.contains(seat)).collect();
-        let run = |seats: &&[i64]| !together || seats[count - 1] - seats[0] == seats.len() as i64 - 1;
+        let run = |seats: &&[i64]| !together || seats.windows(2).all(|two| two[0] + 1 == two[1]);
         let best = free.windows(count).find(run).map(<[i64]>::to_vec);
         let foretold = match () {
             () if self.is_over_limit(who, count) => "409 seat_limit_reached",
