@@ -6,22 +6,8 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use tokio::time::{sleep, timeout};
 
-use crate::harness::{Shop, run};
-
-const PATIENCE: Duration = Duration::from_secs(3);
-
-/// Until `condition`, a question to the database, is true.
-async fn until(conn: &mut PgConnection, condition: &str) {
-    let look = async {
-        let question = || sqlx::query_scalar::<_, bool>(sqlx::AssertSqlSafe(format!("select {condition}")));
-        while !question().fetch_one(&mut *conn).await.unwrap() {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, look).await.unwrap_or_else(|_| panic!("{condition}: not within {PATIENCE:?}"));
-}
+use crate::harness::{Shop, run, until};
 
 const SOMEBODY_WAITS: &str = "exists (select 1 from pg_stat_activity
     where datname = current_database() and wait_event_type = 'Lock')";
