@@ -149,7 +149,7 @@ mod tests {
             });
             found.map(|seat| seat.map(|seat| seat.number)).collect::<Option<Vec<_>>>()
         };
-        free.iter().filter_map(|first| run_from(first)).collect()
+        free.iter().filter_map(run_from).collect()
     }
 
     /// A hall of several rows with holes in it; small numbers from a stream of them.

@@ -161,12 +161,11 @@ impl Holds {
         let id = id.ok_or(Refusal::ReservationNotFound)?;
         let seconds = self.rules.extension_seconds;
         let longer = retry::retried(async || {
-            let done = match seconds {
-                0 => None,
-                _ => {
-                    let mut lane = self.db.lane().await?;
-                    store::extend(&mut lane, self.db.offset_ms(), user, id, seconds).await?
-                }
+            let done = if seconds == 0 {
+                None
+            } else {
+                let mut lane = self.db.lane().await?;
+                store::extend(&mut lane, self.db.offset_ms(), user, id, seconds).await?
             };
             self.done_or_denied(done, user, id, Event::Extend { seconds }).await
         });

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::best::{Best, Seat};
 use super::model::Reservation;
 use super::store::{self, NewHold};
-use super::tries::{Choice, Try};
+use super::tries::{Choice, Misses, Try};
 use super::wish::{DateLook, Look, Obstacle, Wanted};
 use super::{Holds, Refusal};
 use crate::admitted::{Caller, Entry};
@@ -52,9 +52,7 @@ pub struct Place {
 
 /// Where an attempt aims that chooses its seats.
 struct Aim<'a> {
-    /// What the attempt before could not get.
-    missed: &'a [i32],
-    misses: u32,
+    misses: &'a Misses,
     at: Option<Try<'a>>,
 }
 
@@ -65,9 +63,9 @@ impl Holds {
             // Most refusals end here: one statement, no transaction. With a key the key comes first.
             self.look(&mut *self.db.lane().await?, wish).await?;
         }
-        let (mut missed, mut misses, mut patience) = (Vec::new(), 0, None);
+        let (mut misses, mut patience) = (Misses::default(), None);
         loop {
-            let (outcome, aimed_at) = retry::retried(|| self.attempt(wish, &missed, misses)).await?;
+            let (outcome, seats) = retry::retried(|| self.attempt(wish, &misses)).await?;
             if let Some(held) = outcome {
                 metrics::one(metrics::HOLDS);
                 metrics::many(metrics::SEATS_HELD, held.seats.len() as u64);
@@ -77,7 +75,7 @@ impl Holds {
             if Instant::now() >= *patience.get_or_insert_with(|| Instant::now() + PATIENCE) {
                 return Err(Refusal::Crowded);
             }
-            (missed, misses) = (aimed_at, misses + 1);
+            misses = Misses { count: misses.count + 1, seats };
             metrics::one(metrics::HOLD_COLLISIONS);
             retry::pause(Duration::from_millis(2), Duration::from_millis(12)).await;
         }
@@ -88,11 +86,10 @@ impl Holds {
     async fn attempt(
         &self,
         wish: &Place,
-        missed: &[i32],
-        misses: u32,
+        misses: &Misses,
     ) -> Result<(Option<Reservation>, Vec<i32>), Refusal> {
         // Outlives the transaction: until it has ended, others choose other seats.
-        let mut aim = Aim { missed, misses, at: None };
+        let mut aim = Aim { misses, at: None };
         let mut tx = self.db.begin().await?;
         let outcome = self.take(&mut tx, wish, &mut aim).await;
         if matches!(outcome, Ok(None)) {
@@ -156,7 +153,7 @@ impl Holds {
     ) -> Result<Option<Vec<i32>>, Refusal> {
         let free = store::free_seats(conn, self.db.offset_ms(), schedule, best.section.as_deref()).await?;
         let seats: Vec<Seat<'_>> = free.iter().map(Seat::from).collect();
-        match self.tries.choose(schedule, best, &seats, aim.missed, aim.misses, retry::dice) {
+        match self.tries.choose(schedule, best, &seats, aim.misses, retry::dice) {
             Choice::These(these) => Ok(Some(aim.at.insert(these).numbers().to_vec())),
             Choice::OthersAreThere => Ok(None),
             Choice::Nothing { available } => {

@@ -20,6 +20,15 @@ const LARGEST_SPREAD: usize = 128;
 #[derive(Default)]
 pub struct Tries(Mutex<HashSet<(Uuid, i32)>>);
 
+/// What somebody has failed to get so far.
+#[derive(Default)]
+pub struct Misses {
+    /// How often.
+    pub count: u32,
+    /// The seats of the last time.
+    pub seats: Vec<i32>,
+}
+
 /// Seats that are tried for, until this is dropped.
 pub struct Try<'a> {
     tries: &'a Tries,
@@ -39,25 +48,23 @@ pub enum Choice<'a> {
 }
 
 impl Tries {
-    /// Chooses among the seats that are seen to be free. `missed` are those the caller has just failed
-    /// to get, `misses` how often it has failed; `dice` answers a number below the one it is given.
+    /// Chooses among the seats that are seen to be free; `dice` answers a number below the one it is
+    /// given.
     pub fn choose(
         &self,
         schedule: Uuid,
         wish: &Best,
         seats: &[Seat<'_>],
-        missed: &[i32],
-        misses: u32,
+        misses: &Misses,
         dice: impl Fn(usize) -> usize,
     ) -> Choice<'_> {
         let mut tried = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_avoided = |number| missed.contains(&number) || tried.contains(&(schedule, number));
-        let mut choices = wish.choices(seats, is_avoided, spread(misses));
+        let is_avoided = |number| misses.seats.contains(&number) || tried.contains(&(schedule, number));
+        let mut choices = wish.choices(seats, is_avoided, spread(misses.count));
         if choices.is_empty() {
-            return match wish.choices(seats, |_| false, 1).is_empty() {
-                true => Choice::Nothing { available: wish.available(seats) },
-                false => Choice::OthersAreThere,
-            };
+            let is_gone = wish.choices(seats, |_| false, 1).is_empty();
+            let available = wish.available(seats);
+            return if is_gone { Choice::Nothing { available } } else { Choice::OthersAreThere };
         }
         let numbers = choices.swap_remove(dice(choices.len()));
         tried.extend(numbers.iter().map(|number| (schedule, *number)));
@@ -101,6 +108,10 @@ mod tests {
         Best { count: 2, section: None, together: true }
     }
 
+    fn missed(seats: &[i32], count: u32) -> Misses {
+        Misses { count, seats: seats.to_vec() }
+    }
+
     fn numbers(choice: &Choice<'_>) -> Vec<i32> {
         match choice {
             Choice::These(these) => these.numbers().to_vec(),
@@ -111,20 +122,22 @@ mod tests {
     #[test]
     fn those_who_try_at_once_try_for_different_seats() {
         let (tries, date, seats) = (Tries::default(), Uuid::nil(), seats(5));
-        let choose = || tries.choose(date, &pair(), &seats, &[], 0, |_| 0);
+        let choose = || tries.choose(date, &pair(), &seats, &Misses::default(), |_| 0);
         let (first, second) = (choose(), choose());
         assert_eq!((numbers(&first), numbers(&second)), (vec![1, 2], vec![3, 4]));
         assert!(matches!(choose(), Choice::OthersAreThere));
         drop(first);
         assert_eq!(numbers(&choose()), [1, 2]);
-        let elsewhere = tries.choose(Uuid::max(), &pair(), &seats, &[], 0, |_| 0);
+        let elsewhere = tries.choose(Uuid::max(), &pair(), &seats, &Misses::default(), |_| 0);
         assert_eq!(numbers(&elsewhere), [1, 2], "seats of another date are others");
     }
 
     #[test]
     fn whoever_missed_looks_elsewhere_and_further() {
         let (tries, date, seats) = (Tries::default(), Uuid::nil(), seats(40));
-        let choose = |missed: &[i32], misses| tries.choose(date, &pair(), &seats, missed, misses, |n| n - 1);
+        let choose = |seats_missed, count| {
+            tries.choose(date, &pair(), &seats, &missed(seats_missed, count), |n| n - 1)
+        };
         assert_eq!(numbers(&choose(&[], 0)), [1, 2], "the first time the best");
         assert_eq!(numbers(&choose(&[1, 2], 1)), [9, 10]);
         assert_eq!(numbers(&choose(&[9, 10], 2)), [17, 18]);
@@ -135,13 +148,13 @@ mod tests {
     fn there_is_nothing_only_when_nothing_is_free() {
         let (tries, date, mut seats) = (Tries::default(), Uuid::nil(), seats(3));
         seats[1].available = false;
-        let choice = tries.choose(date, &pair(), &seats, &[], 0, |_| 0);
+        let choice = tries.choose(date, &pair(), &seats, &Misses::default(), |_| 0);
         assert!(matches!(choice, Choice::Nothing { available: 2 }));
         seats[1].available = true;
-        let choice = tries.choose(date, &pair(), &seats, &[1], 1, |_| 0);
+        let choice = tries.choose(date, &pair(), &seats, &missed(&[1], 1), |_| 0);
         assert_eq!(numbers(&choice), [2, 3], "what was missed is left out");
         drop(choice);
-        let choice = tries.choose(date, &pair(), &seats, &[2], 1, |_| 0);
+        let choice = tries.choose(date, &pair(), &seats, &missed(&[2], 1), |_| 0);
         assert!(matches!(choice, Choice::OthersAreThere), "and is no proof that nothing is left");
     }
 }

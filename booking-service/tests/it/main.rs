@@ -1,15 +1,16 @@
 //! The binary as an operator meets it: what `--help` says and how bad settings are refused; and what
-//! the queue service is told (`reports`, `relay`). What the service does over HTTP is tested in
-//! `scripts/acceptance`.
+//! the queue service is told (`reports`, `relay`); and holds that meet a transaction half-way (`holds`). What
+//! the service does over HTTP is tested in `scripts/acceptance`.
 
 mod harness;
+mod holds;
 mod relay;
 mod reports;
 
 use std::process::{Command, Output};
 
 /// Every variable of the contract that concerns this service.
-const VARIABLES: [&str; 27] = [
+const VARIABLES: [&str; 28] = [
     "BOOKING_ADDR",
     "BOOKING_OPS_ADDR",
     "DATABASE_URL",
@@ -27,6 +28,7 @@ const VARIABLES: [&str; 27] = [
     "GATED",
     "RELEASE_ON",
     "HOLD_TTL_SECONDS",
+    "HOLD_EXTENSION_SECONDS",
     "MAX_SEATS_PER_RESERVATION",
     "MAX_CHARGE",
     "MIGRATE",

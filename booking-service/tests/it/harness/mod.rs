@@ -72,3 +72,16 @@ pub async fn number(conn: &mut PgConnection, sql: &str) -> i64 {
     let outcome = sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(conn).await;
     outcome.unwrap_or_else(|error| panic!("{sql}: {error}"))
 }
+
+/// Waits until `condition`, a question to the database, is true; fails after three seconds.
+pub async fn until(conn: &mut PgConnection, condition: &str) {
+    let limit = Duration::from_secs(3);
+    let look = async {
+        let question = || sqlx::query_scalar::<_, bool>(AssertSqlSafe(format!("select {condition}")));
+        while !question().fetch_one(&mut *conn).await.expect("the database answers") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let outcome = tokio::time::timeout(limit, look).await;
+    outcome.unwrap_or_else(|_| panic!("{condition}: not within {limit:?}"));
+}

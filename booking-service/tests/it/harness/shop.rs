@@ -178,6 +178,7 @@ async fn start(
         ("--queue-public-url", &queue.url()),
         ("--dev-identity-key", &identity.display().to_string()),
         ("--gated", ""),
+        ("--hold-extension-seconds", "120"),
         ("--admin-token", ADMIN_TOKEN),
         ("--service-token", SERVICE_TOKEN),
     ]

@@ -188,21 +188,20 @@ async fn one_story(person: &User<'_>, hold: &Answer, extended: &Answer, paid: &A
 /// either the hold goes on with all its seats, or it has ended.
 #[test]
 fn an_extension_around_the_deadline_is_whole_or_refused() {
-    const PAIRS: i64 = 60;
-    const ROUNDS: i64 = 4;
+    const PAIRS: i64 = 24;
+    const ROUNDS: i64 = 6;
     let flags = ["--hold-ttl-seconds", "1", "--hold-extension-seconds", "600"];
     World::s0().open_door().booking_flags(&flags).replicas(2).run(async |world| {
         let date = world.add_date(world.concert(), u32::try_from(2 * PAIRS * ROUNDS).unwrap()).await;
         let extended = at_once((0..PAIRS).map(async |number| {
             let (person, rival) =
                 (inside(world, &format!("p{number}")).await, inside(world, &format!("r{number}")).await);
-            let mut extended = 0;
+            let (mut extended, mut lead_ms) = (0, 20 + 2 * number);
             for round in 0..ROUNDS {
                 let first = 2 * (number * ROUNDS + round) + 1;
                 let hold = person.reserve(&date, &[first, first + 1]).await.ok(201);
-                // Mostly before: on a busy machine a request is under way for a tenth of a second.
-                let around = TimeDelta::milliseconds((number * 7 + round * 13) % 180 - 150);
-                let left = hold.time("expires_at") + around - world.booking_clock().now();
+                let lead = TimeDelta::milliseconds(lead_ms);
+                let left = hold.time("expires_at") - lead - world.booking_clock().now();
                 tokio::time::sleep(left.to_std().unwrap_or(Duration::ZERO)).await;
                 let rivals = async {
                     eventually("the rival knows", async || {
@@ -217,6 +216,8 @@ fn an_extension_around_the_deadline_is_whole_or_refused() {
                     .await
                 };
                 let (answer, rival_has_it) = tokio::join!(person.extend(&hold), rivals);
+                // Whoever was in time goes later, whoever was late goes earlier: all stay near the deadline.
+                lead_ms += if answer.status == 200 { -15 } else { 15 };
                 match answer.status {
                     200 => extended += 1,
                     _ => drop(answer.refused(410, "hold_expired")),
@@ -230,10 +231,7 @@ fn an_extension_around_the_deadline_is_whole_or_refused() {
         .await;
         let extended: i64 = extended.iter().sum();
         let trials = PAIRS * ROUNDS;
-        assert!(
-            (trials / 10..trials).contains(&extended),
-            "{extended} of {trials}: the trials miss the deadline"
-        );
+        assert!((1..trials).contains(&extended), "{extended} of {trials}: the trials miss the deadline");
         eventually("only what was extended is held", async || {
             let held = world.admin().report(&date).await.ok(200).int("held");
             if held == 2 * extended { Ok(()) } else { Err(format!("{held}, not {}", 2 * extended)) }

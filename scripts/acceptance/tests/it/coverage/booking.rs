@@ -10,10 +10,11 @@ const CONTRACT: &str = "
     GET /v1/concerts/{}: 200, 404 concert_not_found
     GET /v1/concerts/{}/schedules: 200, 401 entry_token_required, 401 entry_token_expired, 401 entry_token_completed, 401 entry_token_revoked, 401 invalid_token, 403 wrong_queue, 404 concert_not_found, 422 invalid_request
     GET /v1/schedules/{}/seats: 200, 304, 401 entry_token_required, 401 entry_token_expired, 401 entry_token_completed, 401 entry_token_revoked, 401 invalid_token, 403 wrong_queue, 404 schedule_not_found, 409 seats_not_ready
-    POST /v1/reservations: 201, 401 entry_token_required, 401 entry_token_expired, 401 entry_token_completed, 401 entry_token_revoked, 401 invalid_token, 403 wrong_queue, 404 schedule_not_found, 409 seats_not_ready, 409 sales_closed, 422 unknown_seat, 422 too_many_seats, 409 seat_limit_reached, 409 seat_taken, 422 idempotency_key_reused, 409 idempotency_in_flight, 400 invalid_json, 422 invalid_request, 415 unsupported_media_type, 413 body_too_large
+    POST /v1/reservations: 201, 401 entry_token_required, 401 entry_token_expired, 401 entry_token_completed, 401 entry_token_revoked, 401 invalid_token, 403 wrong_queue, 404 schedule_not_found, 409 seats_not_ready, 409 sales_closed, 422 unknown_seat, 422 too_many_seats, 409 seat_limit_reached, 409 seat_taken, 409 seats_unavailable, 422 idempotency_key_reused, 409 idempotency_in_flight, 400 invalid_json, 422 invalid_request, 415 unsupported_media_type, 413 body_too_large
     GET /v1/reservations: 200, 401 unauthorized, 401 invalid_token, 422 invalid_request
     GET /v1/reservations/{}: 200, 401 unauthorized, 404 reservation_not_found
     DELETE /v1/reservations/{}: 204, 401 unauthorized, 404 reservation_not_found, 409 not_held, 410 hold_expired
+    POST /v1/reservations/{}/extend: 200, 401 unauthorized, 404 reservation_not_found, 409 not_held, 410 hold_expired, 409 extension_not_allowed, 409 already_extended
     POST /v1/payments: 201, 401 entry_token_required, 401 entry_token_expired, 401 entry_token_completed, 401 entry_token_revoked, 401 invalid_token, 403 wrong_queue, 404 reservation_not_found, 409 already_paid, 409 not_held, 410 hold_expired, 402 insufficient_points, 422 idempotency_key_reused
     GET /v1/payments/{}: 200, 401 unauthorized, 404 payment_not_found
     POST /v1/payments/{}/refund: 201, 401 unauthorized, 404 payment_not_found, 422 unknown_seat, 409 already_refunded, 409 show_started
@@ -46,10 +47,14 @@ fn every_documented_answer_of_the_booking_service_is_given_and_no_other() {
         for path in ["/v1/reservations", "/v1/payments"] {
             world.call(Side::Booking, "POST", path).await.refused(401, "unauthorized");
         }
+        let bob = world.user("bob");
+        let hold = bob.reserve(world.date(), &[1]).await.ok(201);
+        bob.extend(&hold).await.refused(409, "extension_not_allowed");
         ungated = seen(world, &documented, false);
     });
-    let unlimited = ["--max-charge", "9223372036854775807"];
-    World::s1().gated("concerts,dates,seats,reserve,pay").booking_flags(&unlimited).run(async |world| {
+    let gated = World::s1().gated("concerts,dates,seats,reserve,pay");
+    let flags = ["--max-charge", "9223372036854775807", "--hold-extension-seconds", "60"];
+    gated.booking_flags(&flags).run(async |world| {
         let documented = documented(world, Side::Booking).await;
         all_of(&table(CONTRACT), &documented, &[], "the contract has it, the document has not");
         let ann = rich(world, "ann").await;
@@ -107,6 +112,8 @@ async fn successes(world: &World, ann: &User<'_>) -> (Answer, Answer) {
     let held = ann.reserve(world.date(), &[1]).await.ok(201);
     ann.reservation(&held).await.ok(200);
     ann.reservations("held").await;
+    ann.extend(&held).await.ok(200);
+    ann.extend(&held).await.refused(409, "already_extended");
     let bought = ann.reserve(world.date(), &[2]).await.ok(201);
     let paid = ann.pay(&bought).await.ok(201);
     ann.receipt(&paid).await.ok(200);
@@ -139,6 +146,12 @@ async fn refused_holds(world: &World, ann: &User<'_>) {
     ann.reserve(world.date(), &[99]).await.refused(422, "unknown_seat");
     ann.reserve(world.date(), &[3, 4, 5, 6, 7]).await.refused(422, "too_many_seats");
     ann.reserve(world.date(), &[1]).await.refused(409, "seat_taken");
+    let narrow = json!({ "seats": { "blocks": [
+        { "row": "1", "from": 1, "to": 1, "price": 1 }, { "row": "2", "from": 2, "to": 2, "price": 1 },
+    ] } });
+    let narrow = world.add_date_with(world.concert(), narrow).await;
+    let two = json!({ "schedule_id": narrow.id, "count": 2 });
+    ann.reserve_json(&two).await.refused(409, "seats_unavailable");
     ann.reserve(world.date(), &[]).await.refused(422, "invalid_request");
     ann.dates_where(world.concert(), "?from=x").await.refused(422, "invalid_request");
     ann.booking("GET", "/v1/reservations?status=x").await.refused(422, "invalid_request");
@@ -154,6 +167,7 @@ async fn refused_payments(world: &World, ann: &User<'_>, paid: &Answer) {
     let cancelled = poor.reserve(world.date(), &[10]).await.ok(201);
     poor.cancel(&cancelled).await.ok(204);
     poor.cancel(&cancelled).await.refused(409, "not_held");
+    poor.extend(&cancelled).await.refused(409, "not_held");
     poor.pay(&cancelled).await.refused(409, "not_held");
     let lapsing = poor.reserve(world.date(), &[11]).await.ok(201);
     poor.pay(&lapsing).await.refused(402, "insufficient_points");
@@ -180,6 +194,7 @@ async fn refused_payments(world: &World, ann: &User<'_>, paid: &Answer) {
     }
     poor.pay(&lapsing).await.refused(410, "hold_expired");
     poor.cancel(&lapsing).await.refused(410, "hold_expired");
+    poor.extend(&lapsing).await.refused(410, "hold_expired");
     ann.refund(&shown).await.refused(409, "show_started");
 }
 
@@ -235,6 +250,7 @@ async fn unknown(world: &World, ann: &User<'_>) {
         ("GET", format!("/v1/schedules/{id}/seats"), "schedule_not_found"),
         ("GET", format!("/v1/reservations/{id}"), "reservation_not_found"),
         ("DELETE", format!("/v1/reservations/{id}"), "reservation_not_found"),
+        ("POST", format!("/v1/reservations/{id}/extend"), "reservation_not_found"),
         ("GET", format!("/v1/payments/{id}"), "payment_not_found"),
         ("POST", format!("/v1/payments/{id}/refund"), "payment_not_found"),
     ] {
@@ -280,6 +296,7 @@ async fn gates(world: &World, held: &Answer, paid: &Answer) {
             "GET /v1/reservations",
             "GET /v1/reservations/{}",
             "DELETE /v1/reservations/{}",
+            "POST /v1/reservations/{}/extend",
             "POST /v1/payments",
             "GET /v1/payments/{}",
             "POST /v1/payments/{}/refund",
