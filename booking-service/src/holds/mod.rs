@@ -32,6 +32,7 @@ pub use model::{Obstacle, Reservation, ReservedSeat, SeatNumbers, Status, reserv
 pub use place::{Place, Rules};
 pub use sweeper::run as run_sweeper;
 
+use crate::crash;
 use crate::db::{self, Db};
 use crate::idempotency;
 use crate::outbox::Outbox;
@@ -120,7 +121,9 @@ impl Holds {
     }
 
     async fn try_cancel(&self, user: &str, id: Uuid) -> Result<(), Refusal> {
+        crash::point("release.begun")?;
         let gone = store::cancel(&mut *self.db.lane().await?, self.db.offset_ms(), user, id).await?;
+        crash::point("release.committed")?;
         if let Some(schedule) = gone {
             self.stock.changed([schedule]);
             return Ok(());

@@ -27,6 +27,7 @@ pub use model::{Paid, Receipt, Refunded};
 
 use crate::admitted::{self, Caller, Entry};
 use crate::config::ReleaseOn;
+use crate::crash;
 use crate::db::{self, Db, Tx};
 use crate::holds::Status;
 use crate::idempotency::{self, Intent};
@@ -113,6 +114,7 @@ impl Payments {
     /// Pays a hold.
     pub async fn pay(&self, wish: &Pay) -> Result<Paid, Refusal> {
         let Sale { paid, schedule, spent } = retry::retried(|| self.try_pay(wish)).await?;
+        crash::point("pay.committed")?;
         self.outbox.committed(&spent);
         self.stock.changed([schedule]);
         metrics::one(metrics::PAYMENTS);
@@ -129,16 +131,23 @@ impl Payments {
     /// Points for seats.
     async fn exchange(&self, tx: &mut Tx, wish: &Pay) -> Result<Sale, Refusal> {
         idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
+        crash::point("pay.claimed")?;
         let payable = lock(tx, wish).await?;
+        crash::point("pay.locked")?;
         if store::sell(tx, self.db.offset_ms(), &payable).await? != payable.seats.len() {
             return Err(Refusal::HoldExpired);
         }
+        crash::point("pay.sold")?;
         let payment = new_id(self.db.clock());
         let balance = self.points.pay(tx, wish.caller.user(), payment, payable.amount).await?;
+        crash::point("pay.debited")?;
         let paid = store::record(tx, self.db.offset_ms(), payment, &payable, balance).await?;
         let paid = paid.ok_or(Refusal::HoldExpired)?;
+        crash::point("pay.recorded")?;
         let spent = self.spend(tx, &payable, wish.caller.entry()).await?;
+        crash::point("pay.spent")?;
         idempotency::remember(tx, &self.db, wish.intent.as_ref(), &paid).await?;
+        crash::point("pay.remembered")?;
         Ok(Sale { paid, schedule: payable.schedule_id, spent })
     }
 
@@ -171,6 +180,7 @@ impl Payments {
     /// Gives tickets back for what was paid, until the show starts.
     pub async fn refund(&self, wish: &GiveBack) -> Result<Refunded, Refusal> {
         let (refunded, schedule) = retry::retried(|| self.try_refund(wish)).await?;
+        crash::point("refund.committed")?;
         self.stock.changed([schedule]);
         metrics::one(metrics::REFUNDS);
         Ok(refunded)
@@ -185,23 +195,29 @@ impl Payments {
     /// Seats for points; beside the refund, the date they are of.
     async fn take_back(&self, tx: &mut Tx, wish: &GiveBack) -> Result<(Refunded, Uuid), Refusal> {
         idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
+        crash::point("refund.claimed")?;
         let refundable = store::lock_refundable(tx, &wish.user, wish.payment).await?;
         let refundable = refundable.ok_or(Refusal::PaymentNotFound)?;
         if refundable.refunded {
             return Err(Refusal::AlreadyRefunded);
         }
+        crash::point("refund.locked")?;
         let refund_id = new_id(self.db.clock());
         let refunded_at = store::take_back(tx, self.db.offset_ms(), refund_id, wish.payment).await?;
         let refunded_at = refunded_at.ok_or(Refusal::ShowStarted)?;
+        crash::point("refund.taken_back")?;
         let freed = store::free(tx, refundable.reservation_id).await?;
         if freed != i64::from(refundable.seat_count) {
             let text = format!("payment {}: {freed} seats are sold to it", wish.payment);
             return Err(db::Error::Failed(text).into());
         }
+        crash::point("refund.freed")?;
         let amount = refundable.amount;
         let balance_after = self.points.pay_back(tx, &wish.user, wish.payment, amount).await?;
+        crash::point("refund.paid_back")?;
         let refunded = Refunded { refund_id, payment_id: wish.payment, amount, balance_after, refunded_at };
         idempotency::remember(tx, &self.db, wish.intent.as_ref(), &refunded).await?;
+        crash::point("refund.remembered")?;
         Ok((refunded, refundable.schedule_id))
     }
 }

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 pub use model::{Amount, Balance, Kind, LedgerEntry, Moved, memo};
 
+use crate::crash;
 use crate::db::{self, Db, Tx};
 use crate::idempotency::{self, Intent};
 use crate::retry::{self, MayConflict};
@@ -90,7 +91,9 @@ impl Points {
 
     /// Carries out a charge or a use.
     pub async fn carry_out(&self, wish: &Move) -> Result<Moved, Refusal> {
-        retry::retried(|| self.attempt(wish)).await
+        let moved = retry::retried(|| self.attempt(wish)).await?;
+        crash::point("points.committed")?;
+        Ok(moved)
     }
 
     async fn attempt(&self, wish: &Move) -> Result<Moved, Refusal> {
@@ -101,6 +104,7 @@ impl Points {
 
     async fn move_points(&self, tx: &mut Tx, wish: &Move) -> Result<Moved, Refusal> {
         idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
+        crash::point("points.claimed")?;
         let entry_id = new_id(self.db.clock());
         let amount = wish.amount.get();
         let movement = Movement {
@@ -118,8 +122,10 @@ impl Points {
             }
             Kind::Use | Kind::Payment => debit(tx, self.db.offset_ms(), &movement).await?,
         };
+        crash::point("points.moved")?;
         let moved = Moved { entry_id, amount, balance };
         idempotency::remember(tx, &self.db, wish.intent.as_ref(), &moved).await?;
+        crash::point("points.remembered")?;
         Ok(moved)
     }
 

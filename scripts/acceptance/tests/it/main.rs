@@ -15,6 +15,8 @@ mod contract;
 #[cfg(test)]
 mod coverage;
 #[cfg(test)]
+mod crashes;
+#[cfg(test)]
 mod crowd;
 #[cfg(test)]
 mod deploy;
@@ -24,6 +26,8 @@ mod fairness;
 mod idempotency;
 #[cfg(test)]
 mod identity;
+#[cfg(test)]
+mod keys;
 #[cfg(test)]
 mod lanes;
 #[cfg(test)]
