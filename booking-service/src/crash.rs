@@ -15,7 +15,18 @@ pub const PLAN: &str = "crash.plan";
 
 /// All points, by verb in the order of their statements. `.committed` is after the commit: it is done,
 /// and nobody was told.
-pub const POINTS: [&str; 3] = ["relay.leased", "relay.told", "relay.settled"];
+#[rustfmt::skip]
+pub const POINTS: [&str; 33] = [
+    "hold.claimed", "hold.looked", "hold.lined_up", "hold.taken", "hold.spent", "hold.remembered", "hold.committed",
+    "release.begun", "release.committed",
+    "sweep.begun", "sweep.committed",
+    "pay.claimed", "pay.locked", "pay.sold", "pay.debited", "pay.recorded", "pay.spent", "pay.remembered",
+    "pay.committed",
+    "refund.claimed", "refund.locked", "refund.taken_back", "refund.freed", "refund.paid_back", "refund.remembered",
+    "refund.committed",
+    "points.claimed", "points.moved", "points.remembered", "points.committed",
+    "relay.leased", "relay.told", "relay.settled",
+];
 
 #[cfg(not(feature = "crash-points"))]
 #[expect(clippy::unnecessary_wraps, reason = "with the feature it can fail")]

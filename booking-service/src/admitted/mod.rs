@@ -149,8 +149,8 @@ impl Door {
         if self.ended.is_revoked(&claims.jti) {
             return Err(Refusal::EntryRevoked);
         }
-        let entry = Entry { jti: storable(claims.jti)?, queue: storable(claims.queue)?, exp: claims.exp };
-        Ok((storable(claims.sub)?, entry))
+        let (jti, queue) = (storable(claims.jti.clone())?, storable(claims.queue.clone())?);
+        Ok((storable(claims.sub.clone())?, Entry { jti, queue, exp: claims.exp }))
     }
 
     /// Refuses a caller whose entry token this replica knows to be spent.

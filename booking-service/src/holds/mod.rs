@@ -43,6 +43,7 @@ pub use place::{Place, Rules};
 pub use sweeper::run as run_sweeper;
 pub use wish::{Obstacle, ReserveBody, SeatNumbers, Wanted};
 
+use crate::crash;
 use crate::db::{self, Db};
 use crate::idempotency;
 use crate::metrics;
@@ -149,7 +150,9 @@ impl Holds {
     pub async fn cancel(&self, user: &str, id: Option<Uuid>) -> Result<(), Refusal> {
         let id = id.ok_or(Refusal::ReservationNotFound)?;
         let schedule = retry::retried(async || {
+            crash::point("release.begun")?;
             let done = store::cancel(&mut *self.db.lane().await?, self.db.offset_ms(), user, id).await?;
+            crash::point("release.committed")?;
             self.done_or_denied(done, user, id, Event::Cancel).await
         });
         self.stock.changed([schedule.await?]);

@@ -22,6 +22,7 @@ use super::wish::{DateLook, Look, Obstacle, Wanted};
 use super::{Holds, Refusal};
 use crate::admitted::{Caller, Entry};
 use crate::config::ReleaseOn;
+use crate::crash;
 use crate::db::{Conn, Tx};
 use crate::idempotency::{self, Intent};
 use crate::metrics;
@@ -97,6 +98,7 @@ impl Holds {
             return Ok((None, aim.at.map(|these| these.numbers().to_vec()).unwrap_or_default()));
         }
         let held = tx.end(outcome).await?;
+        crash::point("hold.committed")?;
         let held = held.map(|(held, spent)| {
             self.outbox.committed(spent.as_slice());
             self.stock.changed([held.schedule_id]);
@@ -113,10 +115,13 @@ impl Holds {
         aim: &mut Aim<'h>,
     ) -> Result<Option<(Reservation, Option<Entry>)>, Refusal> {
         idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
+        crash::point("hold.claimed")?;
         let mut date = self.look(tx, wish).await?;
+        crash::point("hold.looked")?;
         let schedule = wish.schedule.ok_or(Obstacle::ScheduleNotFound)?;
         if date.limit.is_some() {
             store::line_up(tx, schedule, wish.caller.user()).await?;
+            crash::point("hold.lined_up")?;
             date = self.look(tx, wish).await?;
         }
         let numbers = match &wish.wanted {
@@ -138,8 +143,11 @@ impl Holds {
         let Some(held) = store::take(tx, self.db.offset_ms(), &new).await? else {
             return Ok(None);
         };
+        crash::point("hold.taken")?;
         let spent = self.spend(tx, wish, &date.queue).await?;
+        crash::point("hold.spent")?;
         idempotency::remember(tx, &self.db, wish.intent.as_ref(), &held).await?;
+        crash::point("hold.remembered")?;
         Ok(Some((held, spent)))
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use shared::lifecycle::Lifecycle;
 
 use super::store;
+use crate::crash;
 use crate::db::{self, Db};
 use crate::reports::Stock;
 use crate::{metrics, rounds};
@@ -17,7 +18,9 @@ pub fn run(lifecycle: &Lifecycle, db: Db, stock: Stock) {
     rounds::every(lifecycle, "sweeper of holds", EVERY, move || {
         let (db, stock) = (db.clone(), stock.clone());
         async move {
+            crash::point("sweep.begun")?;
             let swept = store::sweep(&mut *db.lane().await?, db.offset_ms(), i64::from(BATCH)).await?;
+            crash::point("sweep.committed")?;
             let count = swept.len();
             metrics::many(metrics::SWEPT, count as u64);
             stock.changed(swept);

@@ -56,6 +56,7 @@ pub use refunds::{GiveBack, Refunded};
 
 use crate::admitted::{self, Caller, Entry};
 use crate::config::ReleaseOn;
+use crate::crash;
 use crate::db::{self, Db, Tx};
 use crate::holds::Status;
 use crate::idempotency::{self, Intent};
@@ -136,6 +137,7 @@ impl Payments {
     /// Pays a hold.
     pub async fn pay(&self, wish: &Pay) -> Result<Paid, Refusal> {
         let Sale { paid, schedule, spent } = retry::retried(|| self.try_pay(wish)).await?;
+        crash::point("pay.committed")?;
         self.outbox.committed(&spent);
         self.stock.changed([schedule]);
         metrics::one(metrics::PAYMENTS);
@@ -152,16 +154,23 @@ impl Payments {
     /// Points for seats.
     async fn exchange(&self, tx: &mut Tx, wish: &Pay) -> Result<Sale, Refusal> {
         idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
+        crash::point("pay.claimed")?;
         let payable = lock(tx, wish).await?;
+        crash::point("pay.locked")?;
         if store::sell(tx, self.db.offset_ms(), &payable).await? != payable.seats.len() {
             return Err(Refusal::HoldExpired);
         }
+        crash::point("pay.sold")?;
         let payment = new_id(self.db.clock());
         let balance = self.points.pay(tx, wish.caller.user(), payment, payable.amount).await?;
+        crash::point("pay.debited")?;
         let paid = store::record(tx, self.db.offset_ms(), payment, &payable, balance).await?;
         let paid = paid.ok_or(Refusal::HoldExpired)?;
+        crash::point("pay.recorded")?;
         let spent = self.spend(tx, &payable, wish.caller.entry()).await?;
+        crash::point("pay.spent")?;
         idempotency::remember(tx, &self.db, wish.intent.as_ref(), &paid).await?;
+        crash::point("pay.remembered")?;
         Ok(Sale { paid, schedule: payable.schedule_id, spent })
     }
 

@@ -38,6 +38,7 @@ use uuid::Uuid;
 pub use model::{Balance, Kind, LedgerEntry, Moved, Statement, memo};
 pub use money::{Amount, Points};
 
+use crate::crash;
 use crate::db::{self, Db, Tx};
 use crate::idempotency::{self, Intent};
 use crate::retry::{self, MayConflict};
@@ -121,7 +122,9 @@ impl Accounts {
 
     /// Carries out a charge or a use.
     pub async fn carry_out(&self, wish: &Move) -> Result<Moved, Refusal> {
-        retry::retried(|| self.attempt(wish)).await
+        let moved = retry::retried(|| self.attempt(wish)).await?;
+        crash::point("points.committed")?;
+        Ok(moved)
     }
 
     async fn attempt(&self, wish: &Move) -> Result<Moved, Refusal> {
@@ -132,6 +135,7 @@ impl Accounts {
 
     async fn move_points(&self, tx: &mut Tx, wish: &Move) -> Result<Moved, Refusal> {
         idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
+        crash::point("points.claimed")?;
         let entry_id = new_id(self.db.clock());
         let amount = wish.amount.points();
         let movement = Movement {
@@ -148,8 +152,10 @@ impl Accounts {
         } else {
             debit(tx, self.db.offset_ms(), &movement).await?
         };
+        crash::point("points.moved")?;
         let moved = Moved { entry_id, amount, balance };
         idempotency::remember(tx, &self.db, wish.intent.as_ref(), &moved).await?;
+        crash::point("points.remembered")?;
         Ok(moved)
     }
 

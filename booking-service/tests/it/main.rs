@@ -1,9 +1,11 @@
-//! The binary as an operator meets it: what `--help` says and how bad settings are refused; and what
-//! the queue service is told (`reports`, `relay`); and holds that meet a transaction half-way (`holds`). What
-//! the service does over HTTP is tested in `scripts/acceptance`.
+//! The binary as an operator meets it: what `--help` says and how bad settings are refused; what the
+//! queue service is told (`reports`, `relay`); holds that meet a transaction half-way (`holds`); and how
+//! an old database becomes a new one (`migrations`). What the service does over HTTP is tested in
+//! `scripts/acceptance`.
 
 mod harness;
 mod holds;
+mod migrations;
 mod relay;
 mod reports;
 

@@ -25,6 +25,7 @@ pub struct Builder {
     pub(crate) outages: bool,
     pub(crate) provider: bool,
     pub(crate) redis_url: Option<String>,
+    pub(crate) keys_by_file: bool,
 }
 
 impl World {
@@ -70,6 +71,7 @@ impl Builder {
             outages: false,
             provider: false,
             redis_url: None,
+            keys_by_file: false,
         }
         .queue(json!({ "admission": { "users": 100, "every_seconds": 1 }, "max_active": 1000 }))
     }
@@ -126,6 +128,18 @@ impl Builder {
     /// The real programs instead of tasks of this process; time is real then.
     pub fn programs(mut self) -> Self {
         self.launch = Launch::Programs;
+        self
+    }
+
+    /// As [`Builder::programs`], the booking service with the crash points of `booking_service::crash`.
+    pub fn crashing_programs(mut self) -> Self {
+        self.launch = Launch::CrashingPrograms;
+        self.with_outages()
+    }
+
+    /// The booking service reads the keys of entry tokens from a file instead of asking the queue service.
+    pub fn entry_keys_by_file(mut self) -> Self {
+        self.keys_by_file = true;
         self
     }
 

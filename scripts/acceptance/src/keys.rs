@@ -29,6 +29,8 @@ impl Keys {
         keys.add_entry_key("2");
         write(&keys.identity(), &new_pem());
         write(&keys.identity_jwks(), &json!({ "keys": [keys.identity_key().jwk()] }).to_string());
+        let entry_keys = [keys.entry_key().jwk(), keys.other_entry_key().jwk()];
+        write(&keys.entry_jwks(), &json!({ "keys": entry_keys }).to_string());
         keys.set_queue_secrets(&[&new_secret(), &new_secret()]);
         keys
     }
@@ -41,6 +43,11 @@ impl Keys {
     /// `ENTRY_SIGNING_KEYS`.
     pub fn entry(&self) -> PathBuf {
         self.folder.join("entry")
+    }
+
+    /// A file for `ENTRY_JWKS_URL`: the public halves of the entry keys there were at the beginning.
+    pub fn entry_jwks(&self) -> PathBuf {
+        self.folder.join("entry.json")
     }
 
     /// `QUEUE_TOKEN_KEYS`.

@@ -22,6 +22,8 @@ pub enum Launch {
     InProcess,
     /// As the real programs, on the real clock; they can be killed and started again.
     Programs,
+    /// As those, the booking service with its crash points.
+    CrashingPrograms,
 }
 
 /// Which of the two.
@@ -49,6 +51,7 @@ impl Kind {
 
 pub(crate) struct Service {
     kind: Kind,
+    program: &'static str,
     arguments: Vec<String>,
     folder: PathBuf,
     public: SocketAddr,
@@ -75,19 +78,23 @@ impl Service {
         let any = || SocketAddr::from(([127, 0, 0, 1], 0));
         let (public, ops) = match launch {
             Launch::InProcess => (any(), any()),
-            Launch::Programs => (free_port(), free_port()),
+            Launch::Programs | Launch::CrashingPrograms => (free_port(), free_port()),
+        };
+        let program = match (launch, kind) {
+            (Launch::CrashingPrograms, Kind::Booking) => "booking-service-crash",
+            _ => kind.program(),
         };
         let prefix = kind.prefix();
         arguments.extend([format!("--{prefix}-addr"), public.to_string()]);
         arguments.extend([format!("--{prefix}-ops-addr"), ops.to_string()]);
-        if launch == Launch::Programs {
-            let running = Running::Program(Program::start(kind.program(), &arguments, &folder));
-            return Self { kind, arguments, folder, public, ops, running: Mutex::new(running) };
+        if launch != Launch::InProcess {
+            let running = Running::Program(Program::start(program, &arguments, &folder));
+            return Self { kind, program, arguments, folder, public, ops, running: Mutex::new(running) };
         }
         let lifecycle = Lifecycle::new();
         let (public, ops) = start_here(kind, &arguments, clock.clone(), &lifecycle).await;
         let running = Mutex::new(Running::Here(lifecycle));
-        Self { kind, arguments, folder, public, ops, running }
+        Self { kind, program, arguments, folder, public, ops, running }
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -118,7 +125,7 @@ impl Service {
 
     /// Starts a killed program again at its old addresses.
     pub(crate) fn start_again(&self) {
-        let program = Program::start(self.kind.program(), &self.arguments, &self.folder);
+        let program = Program::start(self.program, &self.arguments, &self.folder);
         *self.running.lock().expect("nobody panicked here") = Running::Program(program);
     }
 
@@ -150,7 +157,7 @@ impl Service {
 
     /// What a program has logged so far.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.join(format!("{}.log", self.kind.program()))).unwrap_or_default()
+        std::fs::read_to_string(self.folder.join(format!("{}.log", self.program))).unwrap_or_default()
     }
 
     fn take(&self) -> Running {

@@ -36,7 +36,8 @@ pub(crate) fn booking_flags(
     queue_ops: &str,
 ) -> Vec<String> {
     let mut flags = identity_flags(builder, keys);
-    let jwks = format!("{queue}/.well-known/jwks.json");
+    let file = keys.entry_jwks().display().to_string();
+    let jwks = if builder.keys_by_file { file } else { format!("{queue}/.well-known/jwks.json") };
     for (flag, value) in [
         ("--database-url", database_url),
         ("--entry-jwks-url", jwks.as_str()),

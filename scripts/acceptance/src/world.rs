@@ -242,6 +242,17 @@ impl World {
         self.until(self.first(side), "livez").await;
     }
 
+    /// Waits until the first replica of a service has ended by itself.
+    pub async fn until_ended(&self, side: Side) {
+        let service = self.first(side);
+        within(
+            START_LIMIT,
+            "it has ended",
+            async || if service.has_ended() { Ok(()) } else { Err(String::new()) },
+        )
+        .await;
+    }
+
     /// SIGTERM to the first replica; its exit code.
     pub async fn terminate(&self, side: Side, limit: Duration) -> Option<i32> {
         self.first(side).terminate(limit).await

@@ -5,9 +5,12 @@
 //! until `exp` + 2 s; verifiers here refuse from `exp` on, so a slow clock of up to two seconds
 //! never lets a token outlive its slot.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::keys::SigningKey;
+use super::memory::Memory;
 use super::{PublicKeys, Untrusted, check_times, verified};
 use crate::clock::Clock;
 
@@ -44,21 +47,22 @@ pub fn claims_to_be(token: &str) -> bool {
 
 /// Verifies entry tokens of one issuer.
 pub struct EntryVerifier {
-    keys: std::sync::Arc<PublicKeys>,
+    keys: Arc<PublicKeys>,
     issuer: String,
+    memory: Memory<EntryClaims>,
     clock: Clock,
 }
 
 impl EntryVerifier {
     /// Takes tokens of `issuer`, signed by one of `keys`.
-    pub fn new(keys: std::sync::Arc<PublicKeys>, issuer: String, clock: Clock) -> Self {
-        Self { keys, issuer, clock }
+    pub fn new(keys: Arc<PublicKeys>, issuer: String, clock: Clock) -> Self {
+        Self { keys, issuer, memory: Memory::default(), clock }
     }
 
     /// The claims of a token that is genuine and in force. Whether it was spent or revoked since
     /// is not the token's to say.
-    pub async fn verify(&self, token: &str) -> Result<EntryClaims, Untrusted> {
-        let claims: EntryClaims = verified(token, Some(TYPE), &self.keys).await?;
+    pub async fn verify(&self, token: &str) -> Result<Arc<EntryClaims>, Untrusted> {
+        let claims = verified(token, Some(TYPE), &self.keys, &self.memory).await?;
         if claims.iss != self.issuer || claims.aud != AUDIENCE {
             return Err(Untrusted::WrongAudience);
         }

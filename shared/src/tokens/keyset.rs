@@ -2,7 +2,12 @@
 //!
 //! Loaded at start where possible, refreshed every few minutes and when a token names a key that
 //! is not known (one fetch at a time, and not more often than [`MIN_INTERVAL_SECONDS`]). What was
-//! loaded once is served through any outage of the signer.
+//! loaded once is served through any outage of the signer: an answer without one key that we could
+//! verify with (garbage, another page, an empty set) is a failure and changes nothing. A signer that
+//! wants a key dead publishes another one in its place.
+//!
+//! A key that stays in the set stays the same [`Key`]: that is how the memory of verified tokens knows
+//! that it is still good.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -10,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use tokio::sync::Mutex;
 
@@ -22,6 +27,8 @@ const MIN_INTERVAL_UNLOADED_SECONDS: i64 = 1;
 const REFRESH_EVERY: Duration = Duration::from_secs(300);
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 const FETCH_LIMIT: Duration = Duration::from_secs(3);
+/// Of a key set.
+const MAX_BYTES: usize = 1 << 20;
 
 /// Where a key set comes from.
 #[derive(Clone, Debug)]
@@ -46,6 +53,7 @@ impl KeySource {
 pub(super) struct Key {
     pub algorithm: Algorithm,
     pub decoding: DecodingKey,
+    jwk: Jwk,
 }
 
 type Keys = HashMap<String, Arc<Key>>;
@@ -80,23 +88,32 @@ impl PublicKeys {
                 .map_err(|error| format!("{}: {error}", path.display()))?,
             KeySource::Url(url) => fetch(&self.http, url).await.map_err(|error| format!("{url}: {error}"))?,
         };
-        let set: JwkSet = serde_json::from_str(&text).map_err(|error| format!("not a JWK set: {error}"))?;
-        let keys = set.keys.iter().filter_map(usable).collect();
+        let set: Published =
+            serde_json::from_str(&text).map_err(|error| format!("not a JWK set: {error}"))?;
+        let before = self.keys.load();
+        let known = |name: &str| before.as_ref().and_then(|keys| keys.get(name));
+        let keys: Keys = set.keys.into_iter().filter_map(|jwk| usable(jwk, known)).collect();
+        if keys.is_empty() {
+            return Err("a JWK set without a key to verify with".to_owned());
+        }
         self.keys.store(Some(Arc::new(keys)));
         Ok(())
     }
 
     /// Keeps the set fresh; runs until dropped.
     pub async fn keep_fresh(self: Arc<Self>) {
+        let mut failing = false;
         loop {
-            let pause = match self.refresh().await {
-                Ok(()) => REFRESH_EVERY,
-                Err(error) => {
+            let outcome = self.refresh().await;
+            match &outcome {
+                Err(error) if !failing => {
                     tracing::warn!(%error, loaded = self.is_loaded(), "cannot refresh public keys");
-                    RETRY_EVERY
                 }
-            };
-            tokio::time::sleep(pause).await;
+                Ok(()) if failing => tracing::info!("public keys are refreshed again"),
+                _ => {}
+            }
+            failing = outcome.is_err();
+            tokio::time::sleep(if failing { RETRY_EVERY } else { REFRESH_EVERY }).await;
         }
     }
 
@@ -124,7 +141,7 @@ impl PublicKeys {
         }
     }
 
-    fn at_hand(&self, kid: Option<&str>) -> Option<Arc<Key>> {
+    pub(super) fn at_hand(&self, kid: Option<&str>) -> Option<Arc<Key>> {
         let keys = self.keys.load_full()?;
         match kid {
             Some(kid) => keys.get(kid).cloned(),
@@ -134,12 +151,37 @@ impl PublicKeys {
     }
 }
 
-async fn fetch(http: &reqwest::Client, url: &str) -> Result<String, reqwest::Error> {
-    http.get(url).timeout(FETCH_LIMIT).send().await?.error_for_status()?.text().await
+async fn fetch(http: &reqwest::Client, url: &str) -> Result<String, String> {
+    let text = |error: reqwest::Error| error.to_string();
+    let request =
+        http.get(url).timeout(FETCH_LIMIT).send().await.and_then(reqwest::Response::error_for_status);
+    let (mut answer, mut body) = (request.map_err(text)?, Vec::new());
+    while let Some(chunk) = answer.chunk().await.map_err(text)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_BYTES {
+            return Err(format!("more than {MAX_BYTES} bytes"));
+        }
+    }
+    String::from_utf8(body).map_err(|error| error.to_string())
 }
 
-/// The keys we can verify with; the algorithm is the key's, never the token's choice.
-fn usable(jwk: &Jwk) -> Option<(String, Arc<Key>)> {
+/// A JWK set, of which keys of kinds that we do not know are passed over.
+#[derive(serde::Deserialize)]
+struct Published {
+    keys: Vec<serde_json::Value>,
+}
+
+/// A key we can verify with, under its name; the one that is `known` where it is the same. The
+/// algorithm is the key's, never the token's choice.
+fn usable<'k>(
+    jwk: serde_json::Value,
+    known: impl Fn(&str) -> Option<&'k Arc<Key>>,
+) -> Option<(String, Arc<Key>)> {
+    let jwk: Jwk = serde_json::from_value(jwk).ok()?;
+    let kid = jwk.common.key_id.clone().unwrap_or_default();
+    if let Some(key) = known(&kid).filter(|key| key.jwk == jwk) {
+        return Some((kid, key.clone()));
+    }
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
         AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => Algorithm::ES256,
@@ -152,7 +194,6 @@ fn usable(jwk: &Jwk) -> Option<(String, Arc<Key>)> {
         },
         _ => return None,
     };
-    let decoding = DecodingKey::from_jwk(jwk).ok()?;
-    let kid = jwk.common.key_id.clone().unwrap_or_default();
-    Some((kid, Arc::new(Key { algorithm, decoding })))
+    let decoding = DecodingKey::from_jwk(&jwk).ok()?;
+    Some((kid, Arc::new(Key { algorithm, decoding, jwk })))
 }

@@ -13,17 +13,24 @@
 //! | queue token | the queue service | a place in line | by the queue service alone; it lives there |
 //!
 //! Nothing here asks anybody over the network while it verifies, except for a key it has never
-//! seen. Times are judged on the [`Clock`](crate::clock::Clock) handed in.
+//! seen. What was found genuine once is remembered (`memory.rs`). Times are judged on the [`Clock`](crate::clock::Clock) handed in.
 
 pub mod entry;
 pub mod keys;
 mod keyset;
+mod memory;
+#[cfg(test)]
+mod tests;
 pub mod user;
+
+use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, Validation};
 use serde::de::DeserializeOwned;
 
 pub use keyset::{KeySource, PublicKeys};
+
+use memory::Memory;
 
 /// Why a token was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -54,12 +61,18 @@ pub fn install_crypto() {
     }
 }
 
-/// Checks a signature and nothing else: claims and times are the caller's.
+/// Checks a signature and nothing else: claims and times are the caller's. A `memory` is for one
+/// `typ` and one set of `keys`.
 async fn verified<T: DeserializeOwned>(
     token: &str,
     typ: Option<&str>,
     keys: &PublicKeys,
-) -> Result<T, Untrusted> {
+    memory: &Memory<T>,
+) -> Result<Arc<T>, Untrusted> {
+    let fingerprint = memory::fingerprint(token);
+    if let Some(claims) = fingerprint.and_then(|token| memory.find(&token, keys)) {
+        return Ok(claims);
+    }
     let header = jsonwebtoken::decode_header(token).map_err(|_| Untrusted::Malformed)?;
     if typ.is_some_and(|typ| header.typ.as_deref() != Some(typ)) {
         return Err(Untrusted::Malformed);
@@ -69,10 +82,14 @@ async fn verified<T: DeserializeOwned>(
         return Err(Untrusted::BadSignature);
     }
     let decoded = jsonwebtoken::decode::<T>(token, &key.decoding, &signature_only(key.algorithm));
-    decoded.map(|data| data.claims).map_err(|error| match error.kind() {
+    let claims = Arc::new(decoded.map(|data| data.claims).map_err(|error| match error.kind() {
         jsonwebtoken::errors::ErrorKind::InvalidSignature => Untrusted::BadSignature,
         _ => Untrusted::Malformed,
-    })
+    })?);
+    if let Some(token) = fingerprint {
+        memory.keep(token, claims.clone(), header.kid, key);
+    }
+    Ok(claims)
 }
 
 fn signature_only(algorithm: Algorithm) -> Validation {

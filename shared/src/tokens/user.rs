@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::keys::SigningKey;
+use super::memory::Memory;
 use super::{KeySource, PublicKeys, Untrusted, check_times, verified};
 use crate::clock::Clock;
 
@@ -83,12 +84,15 @@ pub struct UserTokens {
     issuer: Option<String>,
     audience: Option<String>,
     lane_claim: Option<String>,
+    /// Of the provider's tokens.
+    memory: Memory<UserClaims>,
     clock: Clock,
 }
 
 struct Development {
     key: SigningKey,
     keys: PublicKeys,
+    memory: Memory<UserClaims>,
 }
 
 impl UserTokens {
@@ -102,7 +106,7 @@ impl UserTokens {
                 let source = KeySource::Fixed(json!({ "keys": [key.jwk()] }));
                 let keys = PublicKeys::new(source, http.clone(), clock.clone());
                 keys.refresh().await?;
-                Some(Development { key, keys })
+                Some(Development { key, keys, memory: Memory::default() })
             }
         };
         let provider = config
@@ -113,7 +117,8 @@ impl UserTokens {
             return Err("neither USER_JWKS nor DEV_IDENTITY_KEY is set: no user could be known".to_owned());
         }
         let (issuer, audience) = (config.user_issuer.clone(), config.user_audience.clone());
-        Ok(Self { provider, development, issuer, audience, lane_claim: None, clock })
+        let memory = Memory::default();
+        Ok(Self { provider, development, issuer, audience, lane_claim: None, memory, clock })
     }
 
     /// As it is, and the claim of that name is read: the lane that its user may stand in.
@@ -133,8 +138,8 @@ impl UserTokens {
 
     /// The user that a genuine, unexpired token names.
     pub async fn verify(&self, token: &str) -> Result<KnownUser, Untrusted> {
-        let mut claims = self.signed_claims(token).await?;
-        let id = claims.sub.filter(|sub| is_user(sub)).ok_or(Untrusted::Malformed)?;
+        let claims = self.signed_claims(token).await?;
+        let id = claims.sub.as_ref().filter(|sub| is_user(sub)).ok_or(Untrusted::Malformed)?;
         check_times(claims.exp.ok_or(Untrusted::Malformed)?, claims.nbf, self.clock.unix_seconds())?;
         if self.issuer.as_ref().is_some_and(|issuer| claims.iss.as_ref() != Some(issuer)) {
             return Err(Untrusted::WrongAudience);
@@ -143,25 +148,22 @@ impl UserTokens {
         if self.audience.as_ref().is_some_and(|expected| !audience.is_some_and(|aud| aud.has(expected))) {
             return Err(Untrusted::WrongAudience);
         }
-        let lane = match self.lane_claim.as_ref().and_then(|claim| claims.others.remove(claim)) {
-            Some(Value::String(lane)) => Some(lane),
-            _ => None,
-        };
-        Ok(KnownUser { id, lane })
+        let lane = self.lane_claim.as_ref().and_then(|claim| claims.others.get(claim)?.as_str());
+        Ok(KnownUser { id: id.clone(), lane: lane.map(str::to_owned) })
     }
 
-    async fn signed_claims(&self, token: &str) -> Result<UserClaims, Untrusted> {
+    async fn signed_claims(&self, token: &str) -> Result<Arc<UserClaims>, Untrusted> {
         if super::entry::claims_to_be(token) {
             return Err(Untrusted::Malformed);
         }
         if let Some(development) = &self.development {
-            let claims = verified(token, None, &development.keys).await;
+            let claims = verified(token, None, &development.keys, &development.memory).await;
             if claims.is_ok() || self.provider.is_none() {
                 return claims;
             }
         }
         match &self.provider {
-            Some(keys) => verified(token, None, keys).await,
+            Some(keys) => verified(token, None, keys, &self.memory).await,
             None => Err(Untrusted::UnknownKey),
         }
     }

@@ -24,6 +24,7 @@ use uuid::Uuid;
 pub use model::{Reason, RefundLine, Refundable, Refunded};
 
 use super::{Payments, Refusal};
+use crate::crash;
 use crate::db::{self, Conn, Tx};
 use crate::holds::SeatNumbers;
 use crate::idempotency::{self, Intent};
@@ -60,6 +61,7 @@ impl Payments {
     /// Gives tickets back for what was paid, until the show starts.
     pub async fn refund(&self, wish: &GiveBack) -> Result<Refunded, Refusal> {
         let (refunded, schedule) = retry::retried(|| self.try_refund(wish)).await?;
+        crash::point("refund.committed")?;
         self.stock.changed([schedule]);
         metrics::one(metrics::REFUNDS);
         Ok(refunded)
@@ -74,9 +76,12 @@ impl Payments {
     /// Beside the refund, the date it is of.
     async fn take_back(&self, tx: &mut Tx, wish: &GiveBack) -> Result<(Refunded, Uuid), Refusal> {
         idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
+        crash::point("refund.claimed")?;
         let of = store::lock(tx, &wish.user, wish.payment).await?.ok_or(Refusal::PaymentNotFound)?;
+        crash::point("refund.locked")?;
         let refunded = self.give_back(tx, &of, wish.wanted.as_ref(), Reason::Request).await?;
         idempotency::remember(tx, &self.db, wish.intent.as_ref(), &refunded).await?;
+        crash::point("refund.remembered")?;
         Ok((refunded, of.schedule_id))
     }
 
@@ -101,6 +106,7 @@ impl Payments {
         let new = NewRefund { id, of, numbers: &seat_numbers, amount, reason };
         let recorded = store::record(tx, self.db.offset_ms(), &new).await?;
         let (refunded_at, ended) = recorded.ok_or(Refusal::ShowStarted)?;
+        crash::point("refund.taken_back")?;
         let freed = store::free(tx, of, &seat_numbers).await?;
         if [ended, freed].iter().any(|count| usize::try_from(*count) != Ok(seat_numbers.len())) {
             let text = format!(
@@ -109,7 +115,9 @@ impl Payments {
             );
             return Err(db::Error::Failed(text).into());
         }
+        crash::point("refund.freed")?;
         let balance_after = self.points.pay_back(tx, &of.user, id, of.payment_id, amount).await?;
+        crash::point("refund.paid_back")?;
         let payment_id = of.payment_id;
         Ok(Refunded { refund_id: id, payment_id, amount, balance_after, refunded_at, seat_numbers })
     }

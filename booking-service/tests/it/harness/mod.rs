@@ -36,7 +36,7 @@ pub struct Database {
 }
 
 impl Database {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let server = std::env::var("TEST_DATABASE_URL")
             .expect("TEST_DATABASE_URL is not set: run scripts/test, or set it to a server for tests");
         let name = format!("test_{}", uuid::Uuid::new_v4().simple());
@@ -51,7 +51,7 @@ impl Database {
         connect(&self.url).await
     }
 
-    async fn remove(&self) {
+    pub async fn remove(&self) {
         let drop_it = format!("drop database {} with (force)", self.name);
         run(&mut connect(&self.server).await, &drop_it).await;
     }

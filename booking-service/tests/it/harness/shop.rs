@@ -108,16 +108,35 @@ impl Shop {
 
     /// A call of the public listener; its status and body.
     pub async fn call(&self, user: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        self.call_with(user, method, path, body, &uuid::Uuid::new_v4().to_string()).await
+    }
+
+    /// The same with a key that is known.
+    pub async fn call_with(
+        &self,
+        user: &str,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        key: &str,
+    ) -> (u16, Value) {
         let exp = (self.clock.now() + TimeDelta::hours(1)).timestamp();
         let token = self.key.sign("JWT", &json!({ "sub": user, "exp": exp })).expect("a token is signed");
         let request = self.http.request(method, format!("http://{}{path}", self.public)).bearer_auth(token);
-        let key = uuid::Uuid::new_v4().to_string();
         let request = request.header("idempotency-key", key);
         answer(match body {
             Some(body) => request.json(&body),
             None => request,
         })
         .await
+    }
+
+    /// A call that is answered with that status; its body. `null`: without one.
+    pub async fn expect(&self, status: u16, user: &str, method: Method, path: &str, body: Value) -> Value {
+        let (answered, answer) =
+            self.call(user, method, path, Some(body).filter(|body| !body.is_null())).await;
+        assert_eq!(answered, status, "{path}: {answer}");
+        answer
     }
 
     /// The list of concerts.

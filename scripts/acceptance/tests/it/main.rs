@@ -17,6 +17,8 @@ mod contract;
 #[cfg(test)]
 mod coverage;
 #[cfg(test)]
+mod crashes;
+#[cfg(test)]
 mod crowd;
 #[cfg(test)]
 mod deploy;
@@ -30,6 +32,8 @@ mod holding;
 mod idempotency;
 #[cfg(test)]
 mod identity;
+#[cfg(test)]
+mod keys;
 #[cfg(test)]
 mod lanes;
 #[cfg(test)]
