@@ -21,6 +21,8 @@ mod deploy;
 #[cfg(test)]
 mod fairness;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod idempotency;
 #[cfg(test)]
 mod identity;
