@@ -166,16 +166,26 @@ impl Db {
         self.begin_with("begin isolation level repeatable read read only").await
     }
 
+    /// In a task of its own, which a request that is given up does not take with it: sqlx counts a transaction
+    /// once `begin` is answered, and a connection dropped before would go back to the pool with it open.
+    /// What the next one then did there without a transaction would be taken back by whoever came after.
     async fn begin_with(&self, statement: &'static str) -> Result<Tx> {
-        let permit = self.permit().await?;
-        let mut left = STALE_CONNECTIONS;
-        loop {
-            match self.pool.begin_with(statement).await {
-                Ok(tx) => return Ok(Tx { tx, _permit: permit }),
-                Err(error) if left > 0 && is_stale(&error) => left -= 1,
-                Err(error) => return Err(error.into()),
+        let (permit, pool) = (self.permit().await?, self.pool.clone());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "ends with the statement, within the database's limits"
+        )]
+        let begun = tokio::spawn(async move {
+            let mut left = STALE_CONNECTIONS;
+            loop {
+                match pool.begin_with(statement).await {
+                    Ok(tx) => return Ok(Tx { tx, _permit: permit }),
+                    Err(error) if left > 0 && is_stale(&error) => left -= 1,
+                    Err(error) => return Err(error.into()),
+                }
             }
-        }
+        });
+        begun.await.map_err(|error| Error::Unavailable(error.to_string()))?
     }
 
     /// Gets in line for a lane, at most so long, and gives it back: what is measured is the wait.
