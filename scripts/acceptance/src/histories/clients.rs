@@ -163,7 +163,7 @@ impl Client {
             let replica = self.chooser.below(self.wires.len() as u64);
             let replica = usize::try_from(replica).unwrap_or_default();
             let hang_up = self.chooser.percent(self.recorder.plan.hang_up_percent);
-            let hang_up = hang_up.then(|| Duration::from_micros(self.chooser.below(20_000)));
+            let hang_up = hang_up.then(|| Duration::from_micros(100 << self.chooser.below(11)));
             let outcome = self.attempt(&wish, key, replica, hang_up).await;
             let again = match &outcome {
                 None => true,

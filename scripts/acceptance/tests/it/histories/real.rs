@@ -103,7 +103,7 @@ fn operations_whose_answers_are_lost_have_an_order() {
         let mut plan = plan(world, 6000).await;
         let proxies = [Proxy::to(address(world, 0)).await, Proxy::to(address(world, 1)).await];
         plan.replicas = proxies.iter().map(|proxy| proxy.address().to_string()).collect();
-        plan.hang_up_percent = 4.0;
+        plan.hang_up_percent = 15.0;
         let history = tokio::select! {
             history = record(plan) => history,
             () = cut_now_and_then(&proxies) => unreachable!("it never ends"),
