@@ -23,6 +23,7 @@ pub struct Builder {
     pub(crate) two_clocks: bool,
     pub(crate) paused: bool,
     pub(crate) outages: bool,
+    pub(crate) sabotaged: bool,
     pub(crate) provider: bool,
     pub(crate) redis_url: Option<String>,
     pub(crate) keys_by_file: bool,
@@ -69,6 +70,7 @@ impl Builder {
             two_clocks: false,
             paused: false,
             outages: false,
+            sabotaged: false,
             provider: false,
             redis_url: None,
             keys_by_file: false,
@@ -152,6 +154,12 @@ impl Builder {
     /// Proxies stand before Redis, Postgres and the queue's ops listener, and 503 is no failure.
     pub fn with_outages(mut self) -> Self {
         self.outages = true;
+        self
+    }
+
+    /// The test spoils the database on purpose: nobody looks at the books at the end.
+    pub fn sabotaged(mut self) -> Self {
+        self.sabotaged = true;
         self
     }
 

@@ -39,6 +39,7 @@ mod builder;
 mod call;
 mod events;
 mod forge;
+pub mod histories;
 mod keys;
 mod log;
 mod patience;

@@ -27,6 +27,8 @@ mod extensions;
 #[cfg(test)]
 mod fairness;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod holding;
 #[cfg(test)]
 mod idempotency;

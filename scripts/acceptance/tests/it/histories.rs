@@ -1,0 +1,8 @@
+//! Histories of concurrent clients, and the checker that judges them; see [`acceptance::histories`].
+//!
+//! `toy` is a shop in memory, `bugs` shows that the checker finds each mistake that is put into it and finds none
+//! in the correct one; `real` records histories of the service.
+
+mod bugs;
+mod real;
+mod toy;
