@@ -12,6 +12,7 @@ use shared::tokens::user::UserTokens;
 use shared::tokens::{KeySource, PublicKeys};
 
 use crate::admitted::{Door, EndedEntries, Signs};
+use crate::cancellations::Cancellations;
 use crate::config::Config;
 use crate::db::Db;
 use crate::holds::{Holds, Rules};
@@ -32,7 +33,8 @@ pub struct Parts {
     pub entry_keys: Arc<PublicKeys>,
     pub holds: Holds,
     pub points: Arc<Points>,
-    pub payments: Payments,
+    pub payments: Arc<Payments>,
+    pub cancellations: Cancellations,
     pub outbox: Outbox,
     /// What the queue service must hear of.
     pub stock: Stock,
@@ -77,15 +79,17 @@ impl App {
             max_seats: config.sale.max_seats_per_reservation,
             release_on,
         };
+        let payments = Arc::new(Payments {
+            db: db.clone(),
+            points: points.clone(),
+            outbox: outbox.clone(),
+            stock: stock.clone(),
+            release_on,
+        });
         Ok(Self(Arc::new(Parts {
             holds: Holds::new(db.clone(), outbox.clone(), stock.clone(), rules),
-            payments: Payments {
-                db: db.clone(),
-                points: points.clone(),
-                outbox: outbox.clone(),
-                stock: stock.clone(),
-                release_on,
-            },
+            cancellations: Cancellations::new(db.clone(), payments.clone(), stock.clone()),
+            payments,
             points,
             outbox,
             stock,

@@ -7,6 +7,8 @@ mod bad_input;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod cancellations;
+#[cfg(test)]
 mod catalogue;
 #[cfg(test)]
 mod clusters;
@@ -20,6 +22,8 @@ mod crowd;
 mod deploy;
 #[cfg(test)]
 mod fairness;
+#[cfg(test)]
+mod halls;
 #[cfg(test)]
 mod idempotency;
 #[cfg(test)]
