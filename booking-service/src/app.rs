@@ -13,6 +13,7 @@ use shared::tokens::{KeySource, PublicKeys};
 
 use crate::admitted::{Door, EndedEntries, Signs};
 use crate::books::Books;
+use crate::cancellations::Cancellations;
 use crate::config::Config;
 use crate::db::Db;
 use crate::holds::{Holds, Rules};
@@ -34,7 +35,8 @@ pub struct Parts {
     pub entry_keys: Arc<PublicKeys>,
     pub holds: Holds,
     pub points: Arc<Accounts>,
-    pub payments: Payments,
+    pub payments: Arc<Payments>,
+    pub cancellations: Cancellations,
     pub outbox: Outbox,
     pub seat_maps: SeatMaps,
     pub books: Books,
@@ -88,15 +90,17 @@ impl App {
             extension_seconds: config.sale.hold_extension_seconds,
             release_on,
         };
+        let payments = Arc::new(Payments {
+            db: db.clone(),
+            points: points.clone(),
+            outbox: outbox.clone(),
+            stock: stock.clone(),
+            release_on,
+        });
         Ok(Self(Arc::new(Parts {
             holds: Holds::new(db.clone(), outbox.clone(), stock.clone(), rules),
-            payments: Payments {
-                db: db.clone(),
-                points: points.clone(),
-                outbox: outbox.clone(),
-                stock: stock.clone(),
-                release_on,
-            },
+            cancellations: Cancellations::new(db.clone(), payments.clone(), stock.clone()),
+            payments,
             points,
             outbox,
             seat_maps,

@@ -13,6 +13,8 @@ shared::problem_codes! {
     SEATS_NOT_READY = "seats_not_ready", 409, "This date has no seats yet", "Come back later.";
     SEATS_EXIST = "seats_exist", 409, "This date has its seats already", "Make another date.";
     SALES_CLOSED = "sales_closed", 409, "This date is not on sale", "See `sales_open_at` and `sales_close_at`.";
+    SCHEDULE_CANCELLED = "schedule_cancelled", 409, "This date was cancelled", "What was paid comes back by itself; see the points' history.";
+    NOT_CANCELLED = "not_cancelled", 409, "This date was not cancelled", "Cancel it first.";
     UNKNOWN_SEAT = "unknown_seat", 422, "The hall has no such seat", "Take numbers from the seat map.";
     TOO_MANY_SEATS = "too_many_seats", 422, "More seats than one reservation may have", "Take fewer, see `max`.";
     SEAT_LIMIT_REACHED = "seat_limit_reached", 409, "More seats than one user may have of this date", "Take fewer, see `max` and `yours`.";

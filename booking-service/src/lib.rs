@@ -4,10 +4,12 @@
 //! ```text
 //!   commands, start, routes, app                  the process
 //!  ───────────────────────────────────────────────────────────────────────────
-//!   payments    points for held seats, and back                     books
+//!   cancellations   a date that does not take place, undone         books
 //!      │                                                              │ reads what
-//!   holds       seats for a while                                     │ all others
+//!   payments    points for held seats, and back                       │ all others
 //!      │                                                              │ wrote
+//!   holds       seats for a while                                     │
+//!      │                                                              │
 //!   catalog ── points        what there is to buy · the users' money  │
 //!      │         │                                                    │
 //!   outbox ── idempotency    the way back to the queue · the same     │
@@ -29,6 +31,7 @@ pub mod admitted;
 mod answers;
 mod app;
 mod books;
+mod cancellations;
 mod catalog;
 pub mod codes;
 pub mod commands;

@@ -11,8 +11,14 @@ pub const SEATS_HELD: &str = "booking_seats_held_total";
 pub const PAYMENTS: &str = "booking_payments_total";
 /// Points that were paid.
 pub const POINTS_PAID: &str = "booking_points_paid_total";
-/// Payments refunded.
+/// Refunds made.
 pub const REFUNDS: &str = "booking_refunds_total";
+/// Holds that ended because their date was cancelled.
+pub const CANCELLED_HOLDS: &str = "booking_cancelled_holds_total";
+/// Payments refunded because their date was cancelled; also in [`REFUNDS`].
+pub const CANCELLED_PAYMENTS: &str = "booking_cancelled_payments_total";
+/// Refunds of cancelled dates that could not be made and wait.
+pub const REFUNDS_PUT_ASIDE: &str = "booking_refunds_put_aside_total";
 /// Refusals, by `verb` and `reason`.
 pub const REFUSED: &str = "booking_refused_total";
 /// Attempts at a hold that met another one half-way and were made again.
@@ -54,7 +60,10 @@ pub fn describe() {
     describe_counter!(SEATS_HELD, "seats that were held");
     describe_counter!(PAYMENTS, "payments made");
     describe_counter!(POINTS_PAID, "points that were paid");
-    describe_counter!(REFUNDS, "payments refunded");
+    describe_counter!(REFUNDS, "refunds made");
+    describe_counter!(CANCELLED_HOLDS, "holds that ended because their date was cancelled");
+    describe_counter!(CANCELLED_PAYMENTS, "payments refunded because their date was cancelled");
+    describe_counter!(REFUNDS_PUT_ASIDE, "refunds of cancelled dates that could not be made and wait");
     describe_counter!(REFUSED, "refusals, by verb and reason");
     describe_counter!(HOLD_COLLISIONS, "attempts at a hold that met another half-way and were made again");
     describe_counter!(EXTENSIONS, "holds that were extended");

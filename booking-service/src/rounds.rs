@@ -4,9 +4,11 @@
 //! works again: a database that is down for an hour is two lines, not ten thousand.
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shared::lifecycle::Lifecycle;
+use tokio::sync::Notify;
 
 use crate::retry::jittered;
 
@@ -35,8 +37,23 @@ impl Mood {
 
 /// Runs `round` every `period` (a fifth earlier or later, so that replicas do not march in step).
 /// A round that answers `true` has more to do and is followed at once.
-pub fn every<F, Fut, E>(lifecycle: &Lifecycle, what: &'static str, period: Duration, mut round: F)
+pub fn every<F, Fut, E>(lifecycle: &Lifecycle, what: &'static str, period: Duration, round: F)
 where
+    F: FnMut() -> Fut + Send + 'static,
+    Fut: Future<Output = Result<bool, E>> + Send,
+    E: Display + Send,
+{
+    every_or_woken(lifecycle, what, period, Arc::default(), round);
+}
+
+/// As [`every`], and at once when somebody wakes it.
+pub fn every_or_woken<F, Fut, E>(
+    lifecycle: &Lifecycle,
+    what: &'static str,
+    period: Duration,
+    wake: Arc<Notify>,
+    mut round: F,
+) where
     F: FnMut() -> Fut + Send + 'static,
     Fut: Future<Output = Result<bool, E>> + Send,
     E: Display + Send,
@@ -47,7 +64,9 @@ where
             let outcome = round().await;
             mood.note(&outcome);
             if !matches!(outcome, Ok(true)) {
-                tokio::time::sleep(jittered(period.mul_f64(0.8), period.mul_f64(1.2))).await;
+                let rest = jittered(period.mul_f64(0.8), period.mul_f64(1.2));
+                // Woken or not, it is time.
+                drop(tokio::time::timeout(rest, wake.notified()).await);
             }
         }
     });

@@ -5,14 +5,15 @@ use shared::api::{Api, Credential, Document, Endpoint};
 use shared::problem::{Code, codes as general};
 
 use crate::app::App;
+use crate::cancellations::{CancelledConcert, Progress, http as cancellations};
 use crate::catalog::admin::{ConcertBody, ConcertPatch, ScheduleBody, SchedulePatch, http as admin};
 use crate::catalog::{Concert, Report, Schedule, http as catalog};
 use crate::codes::{
     ALREADY_EXTENDED, ALREADY_PAID, ALREADY_REFUNDED, CONCERT_NOT_FOUND, ENTRY_TOKEN_COMPLETED,
     ENTRY_TOKEN_EXPIRED, ENTRY_TOKEN_REQUIRED, ENTRY_TOKEN_REVOKED, EXTENSION_NOT_ALLOWED, HOLD_EXPIRED,
-    INSUFFICIENT_POINTS, INVALID_AMOUNT, NOT_HELD, PAYMENT_NOT_FOUND, RESERVATION_NOT_FOUND, SALES_CLOSED,
-    SCHEDULE_NOT_FOUND, SEAT_LIMIT_REACHED, SEAT_TAKEN, SEATS_EXIST, SEATS_NOT_READY, SEATS_UNAVAILABLE,
-    SHOW_STARTED, TOO_MANY_SEATS, UNKNOWN_SEAT, WRONG_QUEUE,
+    INSUFFICIENT_POINTS, INVALID_AMOUNT, NOT_CANCELLED, NOT_HELD, PAYMENT_NOT_FOUND, RESERVATION_NOT_FOUND,
+    SALES_CLOSED, SCHEDULE_CANCELLED, SCHEDULE_NOT_FOUND, SEAT_LIMIT_REACHED, SEAT_TAKEN, SEATS_EXIST,
+    SEATS_NOT_READY, SEATS_UNAVAILABLE, SHOW_STARTED, TOO_MANY_SEATS, UNKNOWN_SEAT, WRONG_QUEUE,
 };
 use crate::holds::{Reservation, ReserveBody, http as holds};
 use crate::payments::{Paid, Receipt, Refunded, http as payments};
@@ -239,7 +240,7 @@ fn spending(api: Api<App>) -> Api<App> {
 
 /// What operators do.
 fn ops() -> Api<App> {
-    Api::new()
+    cancelling(Api::new())
         .route(
             operator(Endpoint::get("/admin/v1/concerts", "All concerts")).answers_page::<Concert>("by age"),
             admin::list_concerts,
@@ -265,6 +266,12 @@ fn ops() -> Api<App> {
             admin::create_schedule,
         )
         .route(
+            operator(Endpoint::get("/admin/v1/concerts/{id}/schedules", "All dates of a concert"))
+                .answers_page::<Schedule>("the earliest first, cancelled ones too")
+                .refuses(&[&CONCERT_NOT_FOUND]),
+            admin::list_schedules,
+        )
+        .route(
             operator(Endpoint::get("/admin/v1/schedules/{id}", "One date"))
                 .answers::<Schedule>(200, "as it stands now")
                 .refuses(&[&SCHEDULE_NOT_FOUND]),
@@ -274,7 +281,7 @@ fn ops() -> Api<App> {
             operator(Endpoint::patch("/admin/v1/schedules/{id}", "Change a date"))
                 .body::<SchedulePatch>()
                 .answers::<Schedule>(200, "changed")
-                .refuses(&[&SCHEDULE_NOT_FOUND, &SEATS_EXIST]),
+                .refuses(&[&SCHEDULE_NOT_FOUND, &SCHEDULE_CANCELLED, &SEATS_EXIST]),
             admin::change_schedule,
         )
         .route(
@@ -288,4 +295,26 @@ fn ops() -> Api<App> {
                 .answers::<books::Audit>(200, "whether they are right, and where not"),
             books::http::audit,
         )
+}
+
+/// What does not take place.
+fn cancelling(api: Api<App>) -> Api<App> {
+    api.route(
+        operator(Endpoint::post("/admin/v1/concerts/{id}/cancel", "Cancel all dates of a concert"))
+            .answers::<CancelledConcert>(200, "no date is sold any more; refunds are under way")
+            .refuses(&[&CONCERT_NOT_FOUND]),
+        cancellations::cancel_concert,
+    )
+    .route(
+        operator(Endpoint::post("/admin/v1/schedules/{id}/cancel", "Cancel a date"))
+            .answers::<Progress>(200, "it is not sold any more; refunds are under way")
+            .refuses(&[&SCHEDULE_NOT_FOUND]),
+        cancellations::cancel_schedule,
+    )
+    .route(
+        operator(Endpoint::get("/admin/v1/schedules/{id}/cancellation", "How far a cancellation is"))
+            .answers::<Progress>(200, "`done` when nothing is held or paid any more")
+            .refuses(&[&SCHEDULE_NOT_FOUND, &NOT_CANCELLED]),
+        cancellations::progress,
+    )
 }

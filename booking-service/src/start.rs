@@ -14,7 +14,7 @@ use crate::admitted::followers;
 use crate::app::App;
 use crate::config::{Config, DatabaseConfig};
 use crate::queue_service::QueueService;
-use crate::{db, holds, idempotency, metrics, outbox, reports, rounds, routes, seat_maps};
+use crate::{cancellations, db, holds, idempotency, metrics, outbox, reports, rounds, routes, seat_maps};
 
 /// How long a start waits for Postgres.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
@@ -97,6 +97,7 @@ fn run_loops(app: &App, config: &Config, http: reqwest::Client, lifecycle: &Life
     reports::run_stock(lifecycle, app.db.clone(), app.stock.clone(), queue.clone());
     reports::run_pressure(lifecycle, app.db.clone(), app.window.clone(), queue);
     holds::run_sweeper(lifecycle, app.db.clone(), app.stock.clone());
+    cancellations::run(lifecycle, &app.cancellations);
     idempotency::forget_old(lifecycle, app.db.clone());
     let limits = app.limits.clone();
     rounds::every(lifecycle, "quiet clients", FORGET_CLIENTS_EVERY, move || {

@@ -20,6 +20,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("live_ticket_has_its_seat", TICKET_SEAT),
     ("held_seat_has_a_live_reservation", HELD),
     ("live_reservation_has_its_seats", LIVE),
+    ("cancelled_date_is_undone_when_settled", SETTLED),
     ("waiting_completion_is_of_a_spent_entry", TOLD),
 ];
 
@@ -210,6 +211,17 @@ const LIVE: &str = r"
     where r.status = 'confirmed' or (r.status = 'held' and r.expires_at > (select db_now($1)))
     group by r.id
     having count(s.number) <> r.seat_count - r.refunded_count
+    limit $2
+";
+
+const SETTLED: &str = r"
+    select format('date %s: cancelled at %s, settled at %s, live tickets %s', s.id, s.cancelled_at, c.settled_at,
+        (select count(*) from tickets where schedule_id = s.id and live))
+    from schedules s full join cancellations c on c.schedule_id = s.id
+    where $1::bigint is not null and (
+        (s.cancelled_at is null) <> (c.schedule_id is null)
+        or (c.settled_at is not null and exists (select 1 from tickets where schedule_id = s.id and live))
+    )
     limit $2
 ";
 

@@ -31,6 +31,8 @@ pub struct BlockBody {
     pub from: i64,
     pub to: i64,
     pub price: i64,
+    /// The name of the price.
+    pub tier: Option<String>,
 }
 
 /// A run of seats.
@@ -41,6 +43,7 @@ pub struct Block {
     pub from: i32,
     pub to: i32,
     pub price: i64,
+    pub tier: Option<String>,
 }
 
 impl SeatsBody {
@@ -48,7 +51,7 @@ impl SeatsBody {
     pub fn blocks(self) -> Result<Vec<Block>, Invalid> {
         let bodies = match (self.count, self.price, self.blocks) {
             (Some(to), Some(price), None) => {
-                vec![BlockBody { section: None, row: None, from: 1, to, price }]
+                vec![BlockBody { section: None, row: None, from: 1, to, price, tier: None }]
             }
             (None, None, Some(blocks)) => blocks,
             _ => return Err(Invalid::new("seats", "must be {count, price} or {blocks}")),
@@ -81,16 +84,17 @@ impl Block {
         if !(0..=MAX_PRICE).contains(&body.price) {
             return Err(Invalid::new("seats.price", format!("must be from 0 to {MAX_PRICE}")));
         }
-        for name in [&body.section, &body.row].into_iter().flatten() {
+        for name in [&body.section, &body.row, &body.tier].into_iter().flatten() {
             let length = name.chars().count();
             if length == 0 || length > MAX_NAME || name.contains('\0') {
                 return Err(Invalid::new(
                     "seats.blocks",
-                    format!("section and row must be 1 to {MAX_NAME} characters"),
+                    format!("section, row and tier must be 1 to {MAX_NAME} characters"),
                 ));
             }
         }
-        Ok(Self { section: body.section, row: body.row, from, to, price: body.price })
+        let BlockBody { section, row, price, tier, .. } = body;
+        Ok(Self { section, row, from, to, price, tier })
     }
 }
 
@@ -125,6 +129,8 @@ mod tests {
             r#"{"blocks":[]}"#,
             r#"{"count":5,"price":1,"blocks":[]}"#,
             r#"{"blocks":[{"section":"A","row":"1","from":5,"to":4,"price":1}]}"#,
+            r#"{"blocks":[{"from":1,"to":4,"price":1,"tier":""}]}"#,
+            r#"{"blocks":[{"from":1,"to":4,"price":1,"tier":"a name of more than forty characters is too long"}]}"#,
             r#"{"blocks":[{"section":"A","row":"1","from":1,"to":5,"price":1},
                           {"section":"A","row":"2","from":5,"to":9,"price":1}]}"#,
         ] {

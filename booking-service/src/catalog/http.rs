@@ -5,7 +5,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use shared::extract::{Query, Segment};
-use shared::page::{Page, PageQuery};
+use shared::page::{Page, PageOf, PageQuery};
 use shared::problem::Problem;
 use uuid::Uuid;
 
@@ -94,10 +94,16 @@ pub async fn list_schedules(
         others.iter().find_map(|queue| guest.enter(queue).ok()).ok_or(refusal)?;
     }
     let Query(query) = query?;
-    let page = query.page.parse::<(DateTime<Utc>, Uuid)>()?;
-    if page.after.is_some_and(|(start, _)| !is_start(start)) {
-        return Err(Problem::invalid_field("cursor", "is not one of ours"));
-    }
+    let page = dates_page(&query.page)?;
     let dates = Dates::parse(query.from.as_deref(), query.to.as_deref(), query.bookable.as_deref())?;
     Ok(Json(super::schedules(&app.db, concert.concert_id, &dates, &page).await?))
+}
+
+/// A page of dates: they are listed by their start.
+pub fn dates_page(query: &PageQuery) -> Result<PageOf<(DateTime<Utc>, Uuid)>, Problem> {
+    let page = query.parse::<(DateTime<Utc>, Uuid)>()?;
+    match page.after {
+        Some((start, _)) if !is_start(start) => Err(Problem::invalid_field("cursor", "is not one of ours")),
+        _ => Ok(page),
+    }
 }

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
-use shared::clock::as_rfc3339;
+use shared::clock::{as_rfc3339, as_rfc3339_or_null};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -33,8 +33,11 @@ pub struct Schedule {
     pub sales_close_at: DateTime<Utc>,
     /// The most seats one user may have of it, held and sold together.
     pub max_seats_per_user: Option<i32>,
+    /// Since when it is known that it does not take place; null: it does.
+    #[serde(serialize_with = "as_rfc3339_or_null")]
+    pub cancelled_at: Option<DateTime<Utc>>,
     pub seats_total: i64,
-    /// Seats that can be held now.
+    /// Seats that nobody has; of a cancelled date none.
     pub remaining: i64,
     pub sold_out: bool,
 }
@@ -49,6 +52,37 @@ pub struct Report {
     pub free: i64,
     /// Points paid for the seats that are sold.
     pub revenue: i64,
+    /// The same for each price, the dearest first.
+    pub tiers: Vec<TierReport>,
+}
+
+/// How the seats of one price sell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TierReport {
+    /// Null: the price has no name.
+    pub tier: Option<String>,
+    pub price: i64,
+    pub seats_total: i64,
+    pub sold: i64,
+    pub held: i64,
+    pub free: i64,
+    pub revenue: i64,
+}
+
+impl Report {
+    /// The sum of its prices.
+    pub fn new(schedule_id: Uuid, tiers: Vec<TierReport>) -> Self {
+        let sum = |of: fn(&TierReport) -> i64| tiers.iter().map(of).sum();
+        Self {
+            schedule_id,
+            seats_total: sum(|tier| tier.seats_total),
+            sold: sum(|tier| tier.sold),
+            held: sum(|tier| tier.held),
+            free: sum(|tier| tier.free),
+            revenue: sum(|tier| tier.revenue),
+            tiers,
+        }
+    }
 }
 
 /// Which dates a list shows.

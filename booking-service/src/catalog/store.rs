@@ -5,7 +5,7 @@ use shared::page::PageOf;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::model::{Concert, Dates, Report, Schedule};
+use super::model::{Concert, Dates, Report, Schedule, TierReport};
 use crate::db::{Conn, Result};
 
 #[derive(FromRow)]
@@ -48,6 +48,7 @@ pub async fn concerts(
             and (not $3 or exists (
                 select 1 from schedules s
                 where s.concert_id = c.id and s.sales_close_at > t.now and s.starts_at > t.now
+                    and s.cancelled_at is null
             ))
         order by c.id
         limit $4
@@ -71,6 +72,7 @@ struct ScheduleRow {
     sales_open_at: DateTime<Utc>,
     sales_close_at: DateTime<Utc>,
     max_seats_per_user: Option<i32>,
+    cancelled_at: Option<DateTime<Utc>>,
     total: i64,
     remaining: i64,
 }
@@ -85,6 +87,7 @@ impl From<ScheduleRow> for Schedule {
             sales_open_at: row.sales_open_at,
             sales_close_at: row.sales_close_at,
             max_seats_per_user: row.max_seats_per_user,
+            cancelled_at: row.cancelled_at,
             seats_total: row.total,
             remaining: row.remaining,
             sold_out: row.total > 0 && row.remaining == 0,
@@ -105,14 +108,14 @@ pub async fn schedules(
         r"
         with t as materialized (select db_now($1) as now)
         select s.id, s.concert_id, coalesce(s.queue, c.queue) as queue, s.starts_at, s.sales_open_at,
-            s.sales_close_at, s.max_seats_per_user, n.total, n.remaining
+            s.sales_close_at, s.max_seats_per_user, s.cancelled_at, n.total, n.remaining
         from schedules s
         join concerts c on c.id = s.concert_id
         cross join t
         cross join lateral (
             select count(*) as total,
                 count(*) filter (
-                    where state = 'free' or (state = 'held' and held_until <= t.now)
+                    where s.cancelled_at is null and (state = 'free' or (state = 'held' and held_until <= t.now))
                 ) as remaining
             from seats where schedule_id = s.id
         ) n
@@ -121,7 +124,7 @@ pub async fn schedules(
             and ($4::timestamptz is null or s.starts_at < $4)
             and (not $5 or (
                 s.starts_at > t.now and s.sales_open_at <= t.now and t.now < s.sales_close_at
-                and n.remaining > 0
+                and s.cancelled_at is null and n.remaining > 0
             ))
             and ($6::timestamptz is null or (s.starts_at, s.id) > ($6, $7::uuid))
         order by s.starts_at, s.id
@@ -147,14 +150,14 @@ pub async fn schedule(conn: &mut Conn, offset_ms: i64, id: Uuid) -> Result<Optio
         r"
         with t as materialized (select db_now($1) as now)
         select s.id, s.concert_id, coalesce(s.queue, c.queue) as queue, s.starts_at, s.sales_open_at,
-            s.sales_close_at, s.max_seats_per_user, n.total, n.remaining
+            s.sales_close_at, s.max_seats_per_user, s.cancelled_at, n.total, n.remaining
         from schedules s
         join concerts c on c.id = s.concert_id
         cross join t
         cross join lateral (
             select count(*) as total,
                 count(*) filter (
-                    where state = 'free' or (state = 'held' and held_until <= t.now)
+                    where s.cancelled_at is null and (state = 'free' or (state = 'held' and held_until <= t.now))
                 ) as remaining
             from seats where schedule_id = s.id
         ) n
@@ -191,31 +194,35 @@ pub async fn own_queues(conn: &mut Conn, concert: Uuid) -> Result<Vec<String>> {
     .await?)
 }
 
-/// How a date sells.
+/// How a date sells, and each of its prices, the dearest first; `None`: there is no such date.
 pub async fn report(conn: &mut Conn, offset_ms: i64, schedule: Uuid) -> Result<Option<Report>> {
-    let row: Option<(i64, i64, i64, i64)> = sqlx::query_as(
+    type Row = (Option<String>, Option<i64>, i64, i64, i64, i64);
+    let rows: Vec<Row> = sqlx::query_as(
         r"
         with t as materialized (select db_now($1) as now)
-        select n.total, n.sold, n.held,
-            (select coalesce(sum(price), 0)::bigint from tickets where schedule_id = s.id and live)
-        from schedules s cross join t cross join lateral (
-            select count(*) as total, count(*) filter (where state = 'sold') as sold,
-                count(*) filter (where state = 'held' and held_until > t.now) as held
-            from seats where schedule_id = s.id
-        ) n
+        select n.tier, n.price, count(n.number), count(*) filter (where n.state = 'sold'),
+            count(*) filter (where n.state = 'held' and n.held_until > t.now),
+            coalesce(sum(k.price), 0)::bigint
+        from schedules s
+        cross join t
+        left join seats n on n.schedule_id = s.id
+        left join tickets k on k.schedule_id = n.schedule_id and k.number = n.number and k.live
         where s.id = $2
+        group by n.tier, n.price
+        order by n.price desc, n.tier
         ",
     )
     .bind(offset_ms)
     .bind(schedule)
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(row.map(|(seats_total, sold, held, revenue)| Report {
-        schedule_id: schedule,
-        seats_total,
-        sold,
-        held,
-        free: seats_total - sold - held,
-        revenue,
-    }))
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let tier = |(tier, price, seats_total, sold, held, revenue): Row| {
+        // A date without seats is one row without a price.
+        let free = seats_total - sold - held;
+        price.map(|price| TierReport { tier, price, seats_total, sold, held, free, revenue })
+    };
+    Ok(Some(Report::new(schedule, rows.into_iter().filter_map(tier).collect())))
 }

@@ -38,7 +38,7 @@ pub async fn look(
         with t as materialized (select db_now($1) as now)
         select exists (select 1 from spent_entries where jti = $5) as spent,
             coalesce(s.queue, c.queue) as queue,
-            s.sales_open_at <= t.now and t.now < s.sales_close_at as on_sale,
+            s.sales_open_at <= t.now and t.now < s.sales_close_at and s.cancelled_at is null as on_sale,
             s.max_seats_per_user as seat_limit,
             exists (select 1 from seats where schedule_id = s.id) as has_seats,
             case when s.max_seats_per_user is null then 0 else (
@@ -167,6 +167,7 @@ pub async fn take(conn: &mut Conn, offset_ms: i64, new: &NewHold<'_>) -> Result<
         ), sale as materialized (
             select s.id from schedules s cross join t
             where s.id = $3 and s.sales_open_at <= t.now and t.now < s.sales_close_at
+                and s.cancelled_at is null
                 and not exists (select 1 from spent_entries where jti = $7)
         ), picked as materialized (
             select number, price from seats

@@ -34,6 +34,7 @@
 //! | the sweep | it skips locked rows; then `status` | seats counted by `hold_id` | nothing to sweep, or `hold_expired` |
 //! | the release | reservation's lock, `status` | seats counted by `hold_id` | `not_held` |
 //! | another payment of the user | account's lock, `balance >= amount` | `accounts_balance_not_negative` | `insufficient_points` |
+//! | the cancellation of the date | `schedules.cancelled_at`, no lock: a payment that read it before and commits after | the loop of `cancellations` refunds it | `not_held`, or refunded |
 //! | the next holder of a lapsed seat | the seat's row, `hold_id` | `tickets_live_once` | `hold_expired` |
 //!
 //! | of a refund and | decided by | guard | the loser |
@@ -52,7 +53,7 @@ use shared::ids::new_id;
 use uuid::Uuid;
 
 pub use model::{Paid, Receipt};
-pub use refunds::{GiveBack, Refunded};
+pub use refunds::{GiveBack, Refundable, Refunded};
 
 use crate::admitted::{self, Caller, Entry};
 use crate::config::ReleaseOn;
@@ -225,6 +226,7 @@ async fn lock(tx: &mut Tx, wish: &Pay) -> Result<Payable, Refusal> {
         return Err(admitted::Refusal::WrongQueue.into());
     }
     match payable.status {
+        Status::Held if payable.is_cancelled => Err(Refusal::NotHeld),
         Status::Held => Ok(payable),
         Status::Confirmed => {
             let payment = store::payment_of(tx, payable.reservation_id).await?;

@@ -69,6 +69,8 @@ pub struct Payable {
     pub seats: Vec<ReservedSeat>,
     /// The entry token that made the hold.
     pub entry: Option<Entry>,
+    /// Whether its date was cancelled.
+    pub is_cancelled: bool,
     /// Whether the entry token that is shown was spent before.
     pub shown_is_spent: bool,
 }
@@ -108,6 +110,7 @@ mod tests {
             amount: 1,
             seats: vec![],
             entry,
+            is_cancelled: false,
             shown_is_spent: false,
         }
     }

@@ -20,6 +20,7 @@ struct PayableRow {
     entry_jti: Option<String>,
     entry_queue: Option<String>,
     entry_exp: Option<i64>,
+    is_cancelled: bool,
     shown_is_spent: bool,
 }
 
@@ -34,7 +35,8 @@ pub async fn lock_payable(
         r"
         select r.schedule_id, r.queue, r.status, r.amount, r.seat_numbers, r.prices,
             r.entry_jti, r.entry_queue, r.entry_exp,
-            exists (select 1 from spent_entries where jti = $3) as shown_is_spent
+            exists (select 1 from spent_entries where jti = $3) as shown_is_spent,
+            exists (select 1 from schedules where id = r.schedule_id and cancelled_at is not null) as is_cancelled
         from reservations r
         where r.id = $1 and r.user_id = $2
         for update
@@ -55,6 +57,7 @@ pub async fn lock_payable(
             amount: row.amount,
             seats: reserved(row.seat_numbers, row.prices),
             entry: entry.map(|((jti, queue), exp)| Entry { jti, queue, exp }),
+            is_cancelled: row.is_cancelled,
             shown_is_spent: row.shown_is_spent,
         }
     }))

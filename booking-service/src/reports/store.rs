@@ -7,7 +7,7 @@ use super::model::Left;
 use crate::db::{Conn, Result};
 
 /// What the queues of these dates have left, or all queues; and when that was. Queues without seats
-/// on sale are left out.
+/// on sale are left out; a cancelled date has seats and nothing left.
 ///
 /// Seats are counted by which of their columns are null, as `seats_state_columns` wants it: less than
 /// half the work of comparing states.
@@ -21,12 +21,14 @@ pub async fn left(
         with t as materialized (
             select db_now($1) as now
         ), dates as materialized (
-            select s.id, coalesce(s.queue, c.queue) as queue, s.sales_close_at
+            select s.id, coalesce(s.queue, c.queue) as queue, s.sales_close_at, s.cancelled_at is null as takes_place
             from schedules s join concerts c on c.id = s.concert_id
         ), asked as materialized (
             select distinct queue from dates where $2::uuid[] is null or id = any($2)
         ), counted as (
-            select d.queue, n.seats, n.sold, n.held
+            select d.queue, n.seats,
+                case when d.takes_place then n.seats - n.sold - n.held else 0 end as free,
+                case when d.takes_place then n.held else 0 end as held
             from dates d
             join asked using (queue)
             join t on d.sales_close_at > t.now
@@ -37,7 +39,7 @@ pub async fn left(
                 from seats where schedule_id = d.id
             ) n
         )
-        select (select now from t), queue, sum(seats - sold - held)::bigint, sum(held)::bigint
+        select (select now from t), queue, sum(free)::bigint, sum(held)::bigint
         from counted
         group by queue
         having sum(seats) > 0

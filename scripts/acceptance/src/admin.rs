@@ -124,6 +124,28 @@ impl<'w> Admin<'w> {
         self.call(Side::BookingOps, "GET", &format!("/admin/v1/schedules/{}/report", date.id)).await
     }
 
+    pub async fn cancel_schedule(self, date: &Date) -> Answer {
+        self.call(Side::BookingOps, "POST", &format!("/admin/v1/schedules/{}/cancel", date.id)).await
+    }
+
+    pub async fn cancel_concert(self, concert: &str) -> Answer {
+        self.call(Side::BookingOps, "POST", &format!("/admin/v1/concerts/{concert}/cancel")).await
+    }
+
+    /// How far the cancellation of a date is.
+    pub async fn cancellation(self, date: &Date) -> Answer {
+        self.call(Side::BookingOps, "GET", &format!("/admin/v1/schedules/{}/cancellation", date.id)).await
+    }
+
+    /// Waits until nothing is left of a cancelled date.
+    pub async fn until_undone(self, date: &Date) -> Answer {
+        eventually("the cancellation is done", async || {
+            let progress = self.cancellation(date).await.ok(200);
+            if progress["done"] == true { Ok(progress) } else { Err(format!("{progress:?}")) }
+        })
+        .await
+    }
+
     pub async fn audit(self) -> Answer {
         self.call(Side::BookingOps, "GET", "/admin/v1/audit").await
     }

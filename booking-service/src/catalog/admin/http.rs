@@ -12,7 +12,8 @@ use super::{ConcertBody, ConcertPatch, Refusal, ScheduleBody, SchedulePatch};
 use crate::admitted::Operator;
 use crate::answers::Created;
 use crate::app::App;
-use crate::catalog::model::{Concert, Report, Schedule};
+use crate::catalog::http::dates_page;
+use crate::catalog::model::{Concert, Dates, Report, Schedule};
 use crate::catalog::{self, Invalid};
 use crate::codes;
 
@@ -27,6 +28,9 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::ConcertNotFound => Self::new(&codes::CONCERT_NOT_FOUND, "There is no such concert."),
             Refusal::ScheduleNotFound => Self::new(&codes::SCHEDULE_NOT_FOUND, "There is no such date."),
+            Refusal::ScheduleCancelled => {
+                Self::new(&codes::SCHEDULE_CANCELLED, "A cancelled date does not change.")
+            }
             Refusal::SeatsExist => Self::new(&codes::SEATS_EXIST, "Seats are made once."),
             Refusal::Invalid(invalid) => invalid.into(),
             Refusal::Db(error) => error.into(),
@@ -61,6 +65,18 @@ pub async fn change_concert(
     let id = existing_concert(&app, id).await?;
     let patch: ConcertPatch = body.parse()?;
     Ok(Json(super::change_concert(&app.db, id, patch).await?))
+}
+
+/// All dates, the cancelled ones too.
+pub async fn list_schedules(
+    State(app): State<App>,
+    _: Operator,
+    Segment(id): Segment<Uuid>,
+    page: Result<Query<PageQuery>, Problem>,
+) -> Result<Json<Page<Schedule>>, Problem> {
+    let id = existing_concert(&app, id).await?;
+    let page = dates_page(&page?.0)?;
+    Ok(Json(catalog::schedules(&app.db, id, &Dates::default(), &page).await?))
 }
 
 pub async fn create_schedule(

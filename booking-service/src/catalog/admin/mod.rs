@@ -20,6 +20,8 @@ pub enum Refusal {
     ConcertNotFound,
     #[error("there is no such date")]
     ScheduleNotFound,
+    #[error("the date was cancelled")]
+    ScheduleCancelled,
     #[error("the date has seats")]
     SeatsExist,
     #[error("{0:?}")]
@@ -73,7 +75,10 @@ pub async fn change_schedule(
     patch: SchedulePatch,
 ) -> Result<Schedule, Refusal> {
     let mut tx = db.begin().await?;
-    let old = store::lock_schedule(&mut tx, id).await?.ok_or(Refusal::ScheduleNotFound)?;
+    let (old, is_cancelled) = store::lock_schedule(&mut tx, id).await?.ok_or(Refusal::ScheduleNotFound)?;
+    if is_cancelled {
+        return Err(Refusal::ScheduleCancelled);
+    }
     let (new, seats) = patch.apply(old)?;
     store::update_schedule(&mut tx, id, &new).await?;
     if !seats.is_empty() {

@@ -84,21 +84,20 @@ pub async fn insert_schedule(
 }
 
 /// A date as it is, locked until the transaction ends.
-pub async fn lock_schedule(conn: &mut Conn, id: Uuid) -> Result<Option<Setup>> {
-    type Row = (DateTime<Utc>, DateTime<Utc>, DateTime<Utc>, Option<i32>, Option<String>);
+pub async fn lock_schedule(conn: &mut Conn, id: Uuid) -> Result<Option<(Setup, bool)>> {
+    type Row = (DateTime<Utc>, DateTime<Utc>, DateTime<Utc>, Option<i32>, Option<String>, bool);
     let row: Option<Row> = sqlx::query_as(
         r"
-        select starts_at, sales_open_at, sales_close_at, max_seats_per_user, queue
+        select starts_at, sales_open_at, sales_close_at, max_seats_per_user, queue, cancelled_at is not null
         from schedules where id = $1 for update
         ",
     )
     .bind(id)
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|(starts_at, sales_open_at, sales_close_at, max_seats_per_user, queue)| Setup {
-        times: Times { starts_at, sales_open_at, sales_close_at },
-        max_seats_per_user,
-        queue,
+    Ok(row.map(|(starts_at, sales_open_at, sales_close_at, max_seats_per_user, queue, is_cancelled)| {
+        let times = Times { starts_at, sales_open_at, sales_close_at };
+        (Setup { times, max_seats_per_user, queue }, is_cancelled)
     }))
 }
 
@@ -134,12 +133,13 @@ pub async fn insert_seats(conn: &mut Conn, schedule: Uuid, blocks: &[Block]) -> 
     let froms: Vec<_> = blocks.iter().map(|block| block.from).collect();
     let tos: Vec<_> = blocks.iter().map(|block| block.to).collect();
     let prices: Vec<_> = blocks.iter().map(|block| block.price).collect();
+    let tiers: Vec<_> = blocks.iter().map(|block| block.tier.as_deref()).collect();
     sqlx::query(
         r"
-        insert into seats (schedule_id, number, section, row, price)
-        select $1, n, b.section, b.row, b.price
-        from unnest($2::text[], $3::text[], $4::integer[], $5::integer[], $6::bigint[])
-            as b (section, row, first, last, price)
+        insert into seats (schedule_id, number, section, row, price, tier)
+        select $1, n, b.section, b.row, b.price, b.tier
+        from unnest($2::text[], $3::text[], $4::integer[], $5::integer[], $6::bigint[], $7::text[])
+            as b (section, row, first, last, price, tier)
         cross join generate_series(b.first, b.last) as n
         ",
     )
@@ -149,6 +149,7 @@ pub async fn insert_seats(conn: &mut Conn, schedule: Uuid, blocks: &[Block]) -> 
     .bind(froms)
     .bind(tos)
     .bind(prices)
+    .bind(tiers)
     .execute(conn)
     .await?;
     Ok(())

@@ -18,6 +18,7 @@
 mod model;
 mod store;
 
+use chrono::{DateTime, Utc};
 use shared::ids::new_id;
 use uuid::Uuid;
 
@@ -41,6 +42,14 @@ pub struct GiveBack {
     /// `None`: all that are left.
     pub wanted: Option<SeatNumbers>,
     pub intent: Option<Intent>,
+}
+
+/// A refund whose points are still to come.
+struct Ended {
+    refund_id: Uuid,
+    amount: i64,
+    refunded_at: DateTime<Utc>,
+    seat_numbers: Vec<i32>,
 }
 
 impl From<NoTicket> for Refusal {
@@ -79,31 +88,42 @@ impl Payments {
         crash::point("refund.claimed")?;
         let of = store::lock(tx, &wish.user, wish.payment).await?.ok_or(Refusal::PaymentNotFound)?;
         crash::point("refund.locked")?;
-        let refunded = self.give_back(tx, &of, wish.wanted.as_ref(), Reason::Request).await?;
+        let ended = self.end_tickets(tx, &of, wish.wanted.as_ref(), Reason::Request).await?;
+        let refunded = self.credit(tx, &of, ended).await?;
         idempotency::remember(tx, &self.db, wish.intent.as_ref(), &refunded).await?;
         crash::point("refund.remembered")?;
         Ok((refunded, of.schedule_id))
     }
 
-    /// Gives back all tickets that are left of a payment whose reservation is locked, because the
-    /// date was cancelled: also after the show has started.
-    pub async fn refund_cancelled(&self, tx: &mut Tx, of: &Refundable) -> Result<Refunded, Refusal> {
-        self.give_back(tx, of, None, Reason::Cancellation).await
+    /// Gives back all tickets that are left of payments whose reservations are locked, because their
+    /// date was cancelled: also after the show has started. The accounts come last, in the order that
+    /// is given. Where it fails, beside the refusal, the payment that it is about.
+    pub async fn refund_cancelled(&self, tx: &mut Tx, all: &[Refundable]) -> Result<(), (Uuid, Refusal)> {
+        let mut ended = Vec::with_capacity(all.len());
+        for of in all {
+            let one = self.end_tickets(tx, of, None, Reason::Cancellation).await;
+            ended.push(one.map_err(|refusal| (of.payment_id, refusal))?);
+        }
+        for (of, ended) in all.iter().zip(ended) {
+            self.credit(tx, of, ended).await.map_err(|refusal| (of.payment_id, refusal))?;
+        }
+        Ok(())
     }
 
-    async fn give_back(
+    /// Tickets ended and seats free; the points are still to come.
+    async fn end_tickets(
         &self,
         tx: &mut Tx,
         of: &Refundable,
         wanted: Option<&SeatNumbers>,
         reason: Reason,
-    ) -> Result<Refunded, Refusal> {
+    ) -> Result<Ended, Refusal> {
         // Only a statement that begins after the lock was won sees what ended before it.
         let ending = to_give_back(&store::tickets(tx, of.payment_id).await?, wanted)?;
         let seat_numbers: Vec<i32> = ending.iter().map(|ticket| ticket.number).collect();
         let amount = ending.iter().map(|ticket| ticket.price).sum();
-        let id = new_id(self.db.clock());
-        let new = NewRefund { id, of, numbers: &seat_numbers, amount, reason };
+        let refund_id = new_id(self.db.clock());
+        let new = NewRefund { id: refund_id, of, numbers: &seat_numbers, amount, reason };
         let recorded = store::record(tx, self.db.offset_ms(), &new).await?;
         let (refunded_at, ended) = recorded.ok_or(Refusal::ShowStarted)?;
         crash::point("refund.taken_back")?;
@@ -116,9 +136,14 @@ impl Payments {
             return Err(db::Error::Failed(text).into());
         }
         crash::point("refund.freed")?;
-        let balance_after = self.points.pay_back(tx, &of.user, id, of.payment_id, amount).await?;
-        crash::point("refund.paid_back")?;
+        Ok(Ended { refund_id, amount, refunded_at, seat_numbers })
+    }
+
+    async fn credit(&self, tx: &mut Tx, of: &Refundable, ended: Ended) -> Result<Refunded, Refusal> {
+        let Ended { refund_id, amount, refunded_at, seat_numbers } = ended;
         let payment_id = of.payment_id;
-        Ok(Refunded { refund_id: id, payment_id, amount, balance_after, refunded_at, seat_numbers })
+        let balance_after = self.points.pay_back(tx, &of.user, refund_id, payment_id, amount).await?;
+        crash::point("refund.paid_back")?;
+        Ok(Refunded { refund_id, payment_id, amount, balance_after, refunded_at, seat_numbers })
     }
 }

@@ -9,6 +9,8 @@ mod best_available;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod cancellations;
+#[cfg(test)]
 mod catalogue;
 #[cfg(test)]
 mod clusters;
@@ -26,6 +28,8 @@ mod deploy;
 mod extensions;
 #[cfg(test)]
 mod fairness;
+#[cfg(test)]
+mod halls;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]

@@ -3,11 +3,14 @@
 //! against the cancellation of its date (`cancellations`).
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use acceptance::{Answer, Date, PRICE, User, World, at_once, is_uuid_v7};
 use serde_json::{Value, json};
 
 const TRIALS: i64 = 200;
+/// Many, so that they do not all wait for one account.
+const PEOPLE: usize = 20;
 
 /// Somebody inside with points, who has paid these seats.
 async fn paid<'w>(world: &'w World, name: &str, seats: &[i64]) -> (User<'w>, Answer, Answer) {
@@ -150,21 +153,55 @@ fn a_key_replays_its_own_refund_and_no_other() {
     });
 }
 
-/// Somebody with `count` holds of `size` seats each on a date of their own.
-async fn holds<'w>(world: &'w World, count: i64, size: i64) -> (User<'w>, Date, Vec<Answer>) {
-    let date = world.add_date(world.concert(), u32::try_from(count * size).unwrap()).await;
-    let ann = world.user("ann");
-    ann.enter().await;
-    ann.charge(count * size * PRICE).await.ok(201);
-    let numbers = (0..count).map(|n| (n * size + 1..=(n + 1) * size).collect::<Vec<_>>());
-    let holds = at_once(numbers.map(async |numbers| ann.reserve(&date, &numbers).await.ok(201))).await;
-    (ann, date, holds)
+/// One of the [`TRIALS`]: whose it is, and the hold or the payment.
+type Trial<'w> = (Rc<User<'w>>, Answer);
+
+/// People with the points and the holds for all trials, of `size` seats each, on a date of their own.
+async fn holds(world: &World, size: i64) -> (Vec<Rc<User<'_>>>, Date, Vec<Trial<'_>>) {
+    let date = world.add_date(world.concert(), u32::try_from(TRIALS * size).unwrap()).await;
+    let people: Vec<_> = world.users("person", PEOPLE).into_iter().map(Rc::new).collect();
+    at_once(people.iter().map(async |person| {
+        person.enter().await;
+        person.charge(each() * size * PRICE).await.ok(201);
+    }))
+    .await;
+    let seats: Vec<_> = (0..TRIALS).map(|n| (n * size + 1..=(n + 1) * size).collect::<Vec<_>>()).collect();
+    let owned: Vec<_> = people.iter().cycle().zip(seats).collect();
+    let holds = in_waves(&owned, async |(owner, seats)| {
+        (Rc::clone(owner), owner.reserve(&date, seats).await.ok(201))
+    })
+    .await;
+    (people, date, holds)
 }
 
-async fn payments<'w>(world: &'w World, count: i64, size: i64) -> (User<'w>, Date, Vec<Answer>) {
-    let (ann, date, holds) = holds(world, count, size).await;
-    let payments = at_once(holds.iter().map(async |hold| ann.pay(hold).await.ok(201))).await;
-    (ann, date, payments)
+/// The same, paid.
+async fn payments(world: &World, size: i64) -> (Vec<Rc<User<'_>>>, Date, Vec<Trial<'_>>) {
+    let (people, date, holds) = holds(world, size).await;
+    let payments =
+        in_waves(&holds, async |(owner, hold)| (Rc::clone(owner), owner.pay(hold).await.ok(201))).await;
+    (people, date, payments)
+}
+
+/// How many trials each person has.
+fn each() -> i64 {
+    TRIALS / i64::try_from(PEOPLE).unwrap()
+}
+
+/// Not all trials at once: what races is inside of one.
+async fn in_waves<T, O>(trials: &[T], run: impl AsyncFn(&T) -> O) -> Vec<O> {
+    let mut outcomes = Vec::new();
+    for wave in trials.chunks(PEOPLE) {
+        outcomes.extend(at_once(wave.iter().map(async |trial| run(trial).await)).await);
+    }
+    outcomes
+}
+
+async fn balances(people: &[Rc<User<'_>>]) -> i64 {
+    let mut sum = 0;
+    for person in people {
+        sum += person.balance().await;
+    }
+    sum
 }
 
 fn seats_of(payment: &Answer) -> Vec<i64> {
@@ -174,15 +211,15 @@ fn seats_of(payment: &Answer) -> Vec<i64> {
 #[test]
 fn two_payments_of_a_hold_leave_one() {
     World::s2().open_door().replicas(2).run(async |world| {
-        let (ann, date, holds) = holds(world, TRIALS, 1).await;
-        at_once(holds.iter().map(async |hold| {
-            let (one, two) = tokio::join!(ann.pay(hold), ann.pay(hold));
+        let (people, date, holds) = holds(world, 1).await;
+        in_waves(&holds, async |(owner, hold)| {
+            let (one, two) = tokio::join!(owner.pay(hold), owner.pay(hold));
             let (paid, refused) = if one.status == 201 { (one, two) } else { (two, one) };
             let refused = refused.refused(409, "already_paid");
             assert_eq!(refused["payment_id"], paid.ok(201)["payment_id"]);
-        }))
+        })
         .await;
-        assert_eq!(ann.balance().await, 0);
+        assert_eq!(balances(&people).await, 0);
         assert_eq!(world.admin().report(&date).await.ok(200)["revenue"], TRIALS * PRICE);
     });
 }
@@ -190,9 +227,9 @@ fn two_payments_of_a_hold_leave_one() {
 #[test]
 fn a_payment_and_a_release_leave_one_winner() {
     World::s2().open_door().replicas(2).run(async |world| {
-        let (ann, date, holds) = holds(world, TRIALS, 1).await;
-        let paid = at_once(holds.iter().map(async |hold| {
-            let (paid, released) = tokio::join!(ann.pay(hold), ann.cancel(hold));
+        let (people, date, holds) = holds(world, 1).await;
+        let paid = in_waves(&holds, async |(owner, hold)| {
+            let (paid, released) = tokio::join!(owner.pay(hold), owner.cancel(hold));
             if paid.status == 201 {
                 released.refused(409, "not_held");
                 return 1;
@@ -200,10 +237,10 @@ fn a_payment_and_a_release_leave_one_winner() {
             paid.refused(409, "not_held");
             released.ok(204);
             0
-        }))
+        })
         .await;
         let paid: i64 = paid.iter().sum();
-        assert_eq!(ann.balance().await, (TRIALS - paid) * PRICE);
+        assert_eq!(balances(&people).await, (TRIALS - paid) * PRICE);
         let report = world.admin().report(&date).await.ok(200);
         assert_eq!((report.int("sold"), report.int("free")), (paid, TRIALS - paid));
     });
@@ -213,22 +250,20 @@ fn a_payment_and_a_release_leave_one_winner() {
 #[test]
 fn refunds_of_overlapping_seats_pay_each_seat_back_once() {
     World::s2().open_door().replicas(2).run(async |world| {
-        let (ann, date, payments) = payments(world, TRIALS, 3).await;
-        let returned = at_once(payments.iter().map(async |payment| {
+        let (people, date, payments) = payments(world, 3).await;
+        let returned = in_waves(&payments, async |(owner, payment)| {
             let seats = seats_of(payment);
             let (low, high, all) = tokio::join!(
-                ann.refund_seats(payment, &seats[..2]).into_future(),
-                ann.refund_seats(payment, &seats[1..]).into_future(),
-                ann.refund(payment),
+                owner.refund_seats(payment, &seats[..2]).into_future(),
+                owner.refund_seats(payment, &seats[1..]).into_future(),
+                owner.refund(payment),
             );
             let mut returned = Vec::new();
             for answer in [low, high, all] {
                 if answer.status == 201 {
-                    assert_eq!(
-                        answer.int("amount"),
-                        i64::try_from(answer.ints("seat_numbers").len()).unwrap() * PRICE
-                    );
-                    returned.extend(answer.ints("seat_numbers"));
+                    let numbers = answer.ints("seat_numbers");
+                    assert_eq!(answer.int("amount"), i64::try_from(numbers.len()).unwrap() * PRICE);
+                    returned.extend(numbers);
                 } else {
                     let given = answer.refused(409, "already_refunded").ints("seat_numbers");
                     assert!(!given.is_empty() && given.iter().all(|seat| seats.contains(seat)), "{given:?}");
@@ -236,25 +271,25 @@ fn refunds_of_overlapping_seats_pay_each_seat_back_once() {
             }
             let distinct: BTreeSet<_> = returned.iter().collect();
             assert_eq!(distinct.len(), returned.len(), "given back twice: {returned:?}");
-            i64::try_from(returned.len()).unwrap()
-        }))
+            returned.len()
+        })
         .await;
-        // All always comes through, for at least one seat; so nothing is left.
+        // All comes through for at least one seat, whoever was first; so nothing is left.
         assert_eq!(returned, vec![3; payments.len()]);
-        assert_eq!(ann.balance().await, 3 * TRIALS * PRICE);
+        assert_eq!(balances(&people).await, 3 * TRIALS * PRICE);
         assert_eq!(world.admin().report(&date).await.ok(200)["free"], 3 * TRIALS);
     });
 }
 
-/// The same request twice, with a key: one refund, and its answer for both.
+/// Each of two seats twice at once, with a key: two refunds, and their answers for the retries.
 #[test]
 fn refunds_of_different_seats_all_come_through_and_retries_do_nothing() {
     World::s2().open_door().replicas(2).run(async |world| {
-        let (ann, _, payments) = payments(world, TRIALS, 2).await;
-        at_once(payments.iter().map(async |payment| {
+        let (people, _, payments) = payments(world, 2).await;
+        in_waves(&payments, async |(owner, payment)| {
             let seats = seats_of(payment);
             let call =
-                |seat: usize| ann.refund_seats(payment, &seats[seat..=seat]).key(&format!("seat-{seat}"));
+                |seat: usize| owner.refund_seats(payment, &seats[seat..=seat]).key(&format!("seat-{seat}"));
             let answers = at_once([0, 1, 0, 1].map(|seat| call(seat).into_future())).await;
             for (seat, answer) in [0, 1, 0, 1].into_iter().zip(answers) {
                 match answer.status {
@@ -265,10 +300,9 @@ fn refunds_of_different_seats_all_come_through_and_retries_do_nothing() {
             for seat in [0, 1] {
                 assert_eq!(call(seat).await.ok(201).ints("seat_numbers"), [seats[seat]]);
             }
-        }))
+        })
         .await;
-        assert_eq!(ann.balance().await, 2 * TRIALS * PRICE);
-        assert_eq!(ann.reservations("refunded").await.len(), payments.len());
+        assert_eq!(balances(&people).await, 2 * TRIALS * PRICE);
     });
 }
 
@@ -276,30 +310,26 @@ fn refunds_of_different_seats_all_come_through_and_retries_do_nothing() {
 #[test]
 fn a_refund_and_the_next_buyer_of_the_seat_do_not_meet() {
     World::s2().open_door().replicas(2).run(async |world| {
-        let (ann, date, payments) = payments(world, TRIALS, 2).await;
+        let (people, date, payments) = payments(world, 2).await;
         let bob = world.user("bob");
         bob.enter().await;
         bob.charge(TRIALS * PRICE).await.ok(201);
-        let bought = at_once(payments.iter().map(async |payment| {
-            let seat = seats_of(payment)[0];
-            let buy = async {
-                let hold = bob.reserve(&date, &[seat]).await;
-                if hold.status == 201 {
-                    Some(hold)
-                } else {
-                    hold.refused(409, "seat_taken");
-                    None
-                }
-            };
-            let (refund, hold) = tokio::join!(ann.refund_seats(payment, &[seat]).into_future(), buy);
+        let held = in_waves(&payments, async |(owner, payment)| {
+            let seat = [seats_of(payment)[0]];
+            let refund = owner.refund_seats(payment, &seat).into_future();
+            let (refund, hold) = tokio::join!(refund, bob.reserve(&date, &seat));
             refund.ok(201);
-            hold
-        }))
+            if hold.status == 201 {
+                return Some(hold);
+            }
+            hold.refused(409, "seat_taken");
+            None
+        })
         .await;
-        let held: Vec<_> = bought.into_iter().flatten().collect();
-        at_once(held.iter().map(async |hold| bob.pay(hold).await.ok(201))).await;
+        let held: Vec<_> = held.into_iter().flatten().collect();
+        in_waves(&held, async |hold| bob.pay(hold).await.ok(201)).await;
         let count = i64::try_from(held.len()).unwrap();
-        assert_eq!(ann.balance().await, TRIALS * PRICE);
+        assert_eq!(balances(&people).await, TRIALS * PRICE);
         assert_eq!(bob.balance().await, (TRIALS - count) * PRICE);
         assert_eq!(world.admin().report(&date).await.ok(200)["sold"], TRIALS + count);
     });

@@ -25,7 +25,11 @@ const CONTRACT: &str = "
     POST /admin/v1/concerts: 201, 401 unauthorized, 422 invalid_request
     POST /admin/v1/concerts/{}/schedules: 201, 404 concert_not_found, 422 invalid_request
     PATCH /admin/v1/concerts/{}: 200, 404 concert_not_found, 422 invalid_request
-    PATCH /admin/v1/schedules/{}: 200, 404 schedule_not_found, 422 invalid_request
+    PATCH /admin/v1/schedules/{}: 200, 404 schedule_not_found, 409 schedule_cancelled, 422 invalid_request
+    GET /admin/v1/concerts/{}/schedules: 200, 404 concert_not_found, 422 invalid_request
+    POST /admin/v1/concerts/{}/cancel: 200, 404 concert_not_found
+    POST /admin/v1/schedules/{}/cancel: 200, 404 schedule_not_found
+    GET /admin/v1/schedules/{}/cancellation: 200, 404 schedule_not_found, 409 not_cancelled
     GET /admin/v1/schedules/{}/report: 200, 404 schedule_not_found
     GET /admin/v1/audit: 200, 401 unauthorized
 ";
@@ -62,6 +66,7 @@ fn every_documented_answer_of_the_booking_service_is_given_and_no_other() {
         refused_holds(world, &ann).await;
         refused_payments(world, &ann, &paid).await;
         full_account(world).await;
+        cancellations(world).await;
         idempotency(world, &ann).await;
         unknown(world, &ann).await;
         let fill = |template: &str| fill(world, template, &held, &paid);
@@ -129,6 +134,26 @@ async fn successes(world: &World, ann: &User<'_>) -> (Answer, Answer) {
     admin.report(world.date()).await.ok(200);
     admin.audit().await.ok(200);
     (held, paid)
+}
+
+/// A concert and its date, cancelled.
+async fn cancellations(world: &World) {
+    let admin = world.admin();
+    let concert = world.add_concert("Off", "main").await;
+    let date = world.add_date(&concert, 1).await;
+    admin.cancellation(&date).await.refused(409, "not_cancelled");
+    admin.cancel_schedule(&date).await.ok(200);
+    admin.cancel_concert(&concert.id).await.ok(200);
+    admin.cancellation(&date).await.ok(200);
+    admin.change_schedule(&date.id, &json!({})).await.refused(409, "schedule_cancelled");
+    let dates = |id: &str| admin.call(Side::BookingOps, "GET", &format!("/admin/v1/concerts/{id}/schedules"));
+    assert!(!dates(&concert.id).await.ok(200).list("items")[0]["cancelled_at"].is_null());
+    let id = world.unknown_id();
+    let unknown = Date { id: id.clone(), concert };
+    dates(&id).await.refused(404, "concert_not_found");
+    admin.cancel_concert(&id).await.refused(404, "concert_not_found");
+    admin.cancel_schedule(&unknown).await.refused(404, "schedule_not_found");
+    admin.cancellation(&unknown).await.refused(404, "schedule_not_found");
 }
 
 async fn refused_holds(world: &World, ann: &User<'_>) {
