@@ -119,7 +119,7 @@ fn reading(api: Api<App>) -> Api<App> {
             .header("Accept-Encoding", "`gzip` is understood", false)
             .answers::<SeatMap>(200, "the map; `ETag` is strong")
             .answers_raw(304, "nothing has changed", "")
-            .refuses(&[&SCHEDULE_NOT_FOUND, &SEATS_NOT_READY, &WRONG_QUEUE]),
+            .refuses(&[&SCHEDULE_NOT_FOUND, &SEATS_NOT_READY, &WRONG_QUEUE, &SCHEDULE_CANCELLED]),
         seat_maps::seat_map,
     )
 }

@@ -106,9 +106,9 @@ impl Follower {
         for (date, number, state) in news.seats {
             changed.entry(date).or_default().push((number, state));
         }
-        for (date, queue) in news.queues {
-            if let Some(hall) = halls.get(&date).and_then(|slot| slot.hall.get()) {
-                hall.follow(step, database, &queue, changed.remove(&date).unwrap_or_default().into_iter());
+        for (id, date) in news.dates {
+            if let Some(hall) = halls.get(&id).and_then(|slot| slot.hall.get()) {
+                hall.follow(step, database, date, changed.remove(&id).unwrap_or_default().into_iter());
             }
         }
         self.seen = Some(news.snapshot);

@@ -29,13 +29,22 @@ pub struct SeatLine {
     pub number: i32,
     pub section: Option<String>,
     pub row: Option<String>,
+    pub tier: Option<String>,
     pub price: i64,
     pub state: State,
 }
 
+/// What is to be known of the date itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DateLine {
+    /// The queue in front of it.
+    pub queue: String,
+    pub is_cancelled: bool,
+}
+
 /// A hall as it was read.
 pub struct Loaded {
-    pub queue: String,
+    pub date: DateLine,
     pub snapshot: String,
     /// The database's time when it began.
     pub now: DateTime<Utc>,
@@ -51,7 +60,7 @@ pub struct Hall {
 }
 
 struct Now {
-    queue: Arc<str>,
+    date: Arc<DateLine>,
     states: Vec<State>,
     picture: Option<Arc<Picture>>,
     /// The snapshot that read the hall, until a round has followed it.
@@ -85,7 +94,7 @@ impl Hall {
             plan: Plan::new(schedule, &loaded.seats),
             places,
             now: Mutex::new(Now {
-                queue: loaded.queue.into(),
+                date: Arc::new(loaded.date),
                 states,
                 picture: None,
                 joined_at: Some(loaded.snapshot),
@@ -101,9 +110,9 @@ impl Hall {
         self.places.len()
     }
 
-    /// The queue in front of it.
-    pub fn queue(&self) -> Arc<str> {
-        self.now().queue.clone()
+    /// The date it is of.
+    pub fn date(&self) -> Arc<DateLine> {
+        self.now().date.clone()
     }
 
     /// Whether it shows what was changed here at step `changed`, and is looked after.
@@ -122,7 +131,7 @@ impl Hall {
         &self,
         step: u64,
         database: DatabaseTime,
-        queue: &str,
+        date: DateLine,
         seats: impl Iterator<Item = (i32, State)>,
     ) {
         let mut now = self.now();
@@ -134,8 +143,8 @@ impl Hall {
                 now.picture = None;
             }
         }
-        if *now.queue != *queue {
-            now.queue = queue.into();
+        if *now.date != date {
+            now.date = Arc::new(date);
         }
         now.joined_at = None;
         now.covered = step;

@@ -13,6 +13,7 @@ use super::picture::Picture;
 use crate::admitted::{Gate, Guest, Row};
 use crate::app::App;
 use crate::catalog::{self, http::point_to_schedule};
+use crate::codes;
 
 /// Smaller answers are not worth zipping.
 const WORTH_ZIPPING: usize = 1024;
@@ -44,7 +45,10 @@ pub async fn seat_map(
 ) -> Result<Response, Problem> {
     let guest = point_to_schedule(&app, guest, id).await?;
     let shown = app.seat_maps.look(id.ok_or(Refusal::ScheduleNotFound)?).await?;
-    guest.enter(&shown.queue)?;
+    guest.enter(&shown.date.queue)?;
+    if shown.date.is_cancelled {
+        return Err(Problem::new(&codes::SCHEDULE_CANCELLED, "The date was cancelled."));
+    }
     let picture = shown.picture.ok_or(catalog::Refusal::SeatsNotReady)?;
     let zipped = takes_gzip(&headers) && picture.body().len() >= WORTH_ZIPPING;
     let etag = format!("\"{}{}\"", picture.tag(), if zipped { ZIPPED } else { "" });

@@ -45,7 +45,7 @@ pub use follower::run;
 pub use model::SeatMap;
 
 use crate::db::{self, Db};
-use hall::Hall;
+use hall::{DateLine, Hall};
 use picture::Picture;
 
 /// The most seats that are kept in memory, in all halls together; a seat takes about 200 bytes.
@@ -62,8 +62,7 @@ pub enum Refusal {
 
 /// A date as it is shown.
 pub struct Shown {
-    /// The queue in front of it.
-    pub queue: Arc<str>,
+    pub date: Arc<DateLine>,
     /// `None`: it has no seats yet.
     pub picture: Option<Arc<Picture>>,
 }
@@ -135,12 +134,12 @@ impl SeatMaps {
                 // There is nothing to follow: the next reader asks the database again.
                 outcome => {
                     self.0.forget(schedule, &slot);
-                    return outcome.map(|hall| Shown { queue: hall.queue(), picture: None });
+                    return outcome.map(|hall| Shown { date: hall.date(), picture: None });
                 }
             };
             if self.0.until_fresh(&slot, hall).await? {
                 let picture = hall.picture(self.0.db.offset_ms());
-                return Ok(Shown { queue: hall.queue(), picture: Some(picture) });
+                return Ok(Shown { date: hall.date(), picture: Some(picture) });
             }
         }
     }

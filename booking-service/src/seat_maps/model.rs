@@ -30,6 +30,8 @@ pub struct Seat {
     pub number: i32,
     pub section: Option<String>,
     pub row: Option<String>,
+    /// The name of its price, where it has one.
+    pub tier: Option<String>,
     pub price: i64,
     pub status: SeatStatus,
 }

@@ -54,6 +54,7 @@ struct Head<'a> {
     number: i32,
     section: Option<&'a str>,
     row: Option<&'a str>,
+    tier: Option<&'a str>,
     price: i64,
 }
 
@@ -66,6 +67,7 @@ impl Plan {
                 number: seat.number,
                 section: seat.section.as_deref(),
                 row: seat.row.as_deref(),
+                tier: seat.tier.as_deref(),
                 price: seat.price,
             };
             // Plain fields into memory: nothing can fail.
@@ -212,6 +214,7 @@ mod tests {
             number,
             section: (number % 2 == 0).then(|| "Gallery \"left\"\n".to_owned()),
             row: (number % 3 == 0).then(|| "ä".to_owned()),
+            tier: (number % 5 == 0).then(|| "VIP".to_owned()),
             price: i64::from(number) * 1000,
             state: *state,
         };
@@ -228,6 +231,7 @@ mod tests {
                 number: line.number,
                 section: line.section.clone(),
                 row: line.row.clone(),
+                tier: line.tier.clone(),
                 price: line.price,
                 status: *status,
             })

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::hall::{Loaded, SeatLine, State};
+use super::hall::{DateLine, Loaded, SeatLine, State};
 use crate::db::{Conn, Result};
 
 #[derive(FromRow)]
@@ -12,6 +12,7 @@ struct SeatRow {
     number: i32,
     section: Option<String>,
     row: Option<String>,
+    tier: Option<String>,
     price: i64,
     state: String,
     held_until: Option<DateTime<Utc>>,
@@ -20,9 +21,9 @@ struct SeatRow {
 /// A date and all its seats, and the snapshot that saw them; `None`: no such date.
 pub async fn load(conn: &mut Conn, schedule: Uuid) -> Result<Option<Loaded>> {
     // The first statement's snapshot is the older one: changes between the two are heard of twice.
-    let date: Option<(String, String, DateTime<Utc>)> = sqlx::query_as(
+    let date: Option<(String, bool, String, DateTime<Utc>)> = sqlx::query_as(
         r"
-        select coalesce(s.queue, c.queue), pg_current_snapshot()::text, db_now(0)
+        select coalesce(s.queue, c.queue), s.cancelled_at is not null, pg_current_snapshot()::text, db_now(0)
         from schedules s join concerts c on c.id = s.concert_id
         where s.id = $1
         ",
@@ -30,10 +31,11 @@ pub async fn load(conn: &mut Conn, schedule: Uuid) -> Result<Option<Loaded>> {
     .bind(schedule)
     .fetch_optional(&mut *conn)
     .await?;
-    let Some((queue, snapshot, now)) = date else { return Ok(None) };
+    let Some((queue, is_cancelled, snapshot, now)) = date else { return Ok(None) };
+    let date = DateLine { queue, is_cancelled };
     let rows: Vec<SeatRow> = sqlx::query_as(
         r"
-        select number, section, row, price, state, held_until
+        select number, section, row, tier, price, state, held_until
         from seats where schedule_id = $1
         order by number
         ",
@@ -45,10 +47,11 @@ pub async fn load(conn: &mut Conn, schedule: Uuid) -> Result<Option<Loaded>> {
         number: row.number,
         section: row.section,
         row: row.row,
+        tier: row.tier,
         price: row.price,
         state: state(&row.state, row.held_until),
     };
-    Ok(Some(Loaded { queue, snapshot, now, seats: rows.into_iter().map(seat).collect() }))
+    Ok(Some(Loaded { date, snapshot, now, seats: rows.into_iter().map(seat).collect() }))
 }
 
 /// What a round brings.
@@ -57,8 +60,8 @@ pub struct News {
     pub snapshot: String,
     /// The database's time.
     pub now: DateTime<Utc>,
-    /// The queue in front of each date, now.
-    pub queues: Vec<(Uuid, String)>,
+    /// The dates, as they are now.
+    pub dates: Vec<(Uuid, DateLine)>,
     /// Seats that changed, as they are now.
     pub seats: Vec<(Uuid, i32, State)>,
 }
@@ -69,13 +72,14 @@ struct NewsRow {
     now: DateTime<Utc>,
     id: Uuid,
     queue: String,
+    is_cancelled: bool,
     number: Option<i32>,
     state: Option<String>,
     held_until: Option<DateTime<Utc>>,
 }
 
 /// What has become visible of these dates since any of these snapshots; `None`: none of them exists.
-pub async fn news(conn: &mut Conn, dates: &[Uuid], since: &[String]) -> Result<Option<News>> {
+pub async fn news(conn: &mut Conn, of: &[Uuid], since: &[String]) -> Result<Option<News>> {
     let oldest = since.iter().filter_map(|snapshot| xmin(snapshot)).min().unwrap_or_default();
     let rows: Vec<NewsRow> = sqlx::query_as(
         r"
@@ -92,30 +96,30 @@ pub async fn news(conn: &mut Conn, dates: &[Uuid], since: &[String]) -> Result<O
             from changed c join seats s on s.schedule_id = c.schedule_id and s.number = c.number
         )
         select pg_current_snapshot()::text as snapshot, db_now(0) as now, d.id,
-            coalesce(d.queue, k.queue) as queue, s.number, s.state, s.held_until
+            coalesce(d.queue, k.queue) as queue, d.cancelled_at is not null as is_cancelled, s.number, s.state, s.held_until
         from schedules d
         join concerts k on k.id = d.concert_id
         left join seen s on s.schedule_id = d.id
         where d.id = any($1)
         ",
     )
-    .bind(dates)
+    .bind(of)
     .bind(since)
     .bind(oldest.to_string())
     .fetch_all(conn)
     .await?;
     let Some(first) = rows.first() else { return Ok(None) };
     let (snapshot, now) = (first.snapshot.clone(), first.now);
-    let (mut queues, mut seats) = (Vec::new(), Vec::new());
+    let (mut dates, mut seats): (Vec<(Uuid, DateLine)>, _) = (Vec::new(), Vec::new());
     for row in rows {
         if let (Some(number), Some(word)) = (row.number, row.state) {
             seats.push((row.id, number, state(&word, row.held_until)));
         }
-        if queues.last().is_none_or(|(id, _)| *id != row.id) {
-            queues.push((row.id, row.queue));
+        if dates.last().is_none_or(|(id, _)| *id != row.id) {
+            dates.push((row.id, DateLine { queue: row.queue, is_cancelled: row.is_cancelled }));
         }
     }
-    Ok(Some(News { snapshot, now, queues, seats }))
+    Ok(Some(News { snapshot, now, dates, seats }))
 }
 
 /// Up to `limit` of the oldest changes go when every replica has read them or begun anew; answers how

@@ -189,7 +189,7 @@ fn no_map_is_shown_that_may_be_stale() {
 }
 
 #[test]
-fn seats_that_are_made_later_show_and_a_date_that_gets_another_queue_closes_to_the_old_one() {
+fn what_becomes_of_a_date_shows_on_every_replica() {
     World::s0().replicas(2).run(async |world| {
         let ann = world.user("ann");
         ann.enter().await;

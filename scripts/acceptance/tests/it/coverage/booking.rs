@@ -145,6 +145,8 @@ async fn cancellations(world: &World) {
     admin.cancel_schedule(&date).await.ok(200);
     admin.cancel_concert(&concert.id).await.ok(200);
     admin.cancellation(&date).await.ok(200);
+    let seats = world.get(Side::Booking, &format!("/v1/schedules/{}/seats", date.id));
+    seats.bearer(&world.entry_token("off", "main").await).await.refused(409, "schedule_cancelled");
     admin.change_schedule(&date.id, &json!({})).await.refused(409, "schedule_cancelled");
     let dates = |id: &str| admin.call(Side::BookingOps, "GET", &format!("/admin/v1/concerts/{id}/schedules"));
     assert!(!dates(&concert.id).await.ok(200).list("items")[0]["cancelled_at"].is_null());
