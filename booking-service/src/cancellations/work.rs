@@ -58,21 +58,29 @@ fn passing(refusal: &payments::Refusal) -> Option<&db::Error> {
 }
 
 impl Cancellations {
-    /// A batch of each open date; whether there may be more.
+    /// A batch of each open date, whatever happens to that of another; whether there may be more.
     async fn round(&self) -> db::Result<bool> {
         let open = store::open(&mut *self.db.lane().await?).await?;
         if open.is_empty() {
             return Ok(false);
         }
-        let mut more = false;
+        let (mut more, mut outcome) = (false, Ok(()));
         for schedule in open {
-            more |= self.release_some(schedule).await?;
-            more |= self.refund_some(schedule).await?;
+            match self.batch(schedule).await {
+                Ok(may_be_more) => more |= may_be_more,
+                Err(error) => outcome = Err(error),
+            }
         }
+        outcome?;
         if !more {
             store::settle(&mut *self.db.lane().await?, self.db.offset_ms(), SETTLE_AFTER_SECONDS).await?;
         }
         Ok(more)
+    }
+
+    async fn batch(&self, schedule: Uuid) -> db::Result<bool> {
+        let more_held = self.release_some(schedule).await?;
+        Ok(self.refund_some(schedule).await? || more_held)
     }
 
     async fn release_some(&self, schedule: Uuid) -> db::Result<bool> {
