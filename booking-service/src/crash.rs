@@ -76,7 +76,7 @@ mod armed {
         let (plan, mode) = (Path::new(PLAN), if kills { "kill" } else { "fail" });
         let done = match times {
             0 | 1 => std::fs::remove_file(plan),
-            more => std::fs::write(plan, format!("{name} {mode} {}", more - 1)),
+            _ => std::fs::write(plan, format!("{name} {mode} {}", times - 1)),
         };
         if let Err(error) = done {
             tracing::error!(%error, "the plan of crash points cannot be changed");
