@@ -300,9 +300,12 @@ fn ops() -> Api<App> {
 /// What does not take place.
 fn cancelling(api: Api<App>) -> Api<App> {
     api.route(
-        operator(Endpoint::post("/admin/v1/concerts/{id}/cancel", "Cancel all dates of a concert"))
-            .answers::<CancelledConcert>(200, "no date is sold any more; refunds are under way")
-            .refuses(&[&CONCERT_NOT_FOUND]),
+        operator(Endpoint::post(
+            "/admin/v1/concerts/{id}/cancel",
+            "Cancel all dates of a concert that are to come",
+        ))
+        .answers::<CancelledConcert>(200, "no date is sold any more; refunds are under way")
+        .refuses(&[&CONCERT_NOT_FOUND]),
         cancellations::cancel_concert,
     )
     .route(

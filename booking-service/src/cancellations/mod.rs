@@ -76,7 +76,7 @@ impl Cancellations {
         self.progress(id).await
     }
 
-    /// Cancels all dates of a concert that were not cancelled before, also those that have begun.
+    /// Cancels the dates of a concert that are to come. What took place is cancelled by its own name only.
     pub async fn cancel_concert(&self, id: Uuid) -> Result<CancelledConcert, Refusal> {
         let mut lane = self.db.lane().await?;
         let marked = store::mark_concert(&mut lane, self.db.offset_ms(), id).await?;

@@ -26,14 +26,16 @@ pub async fn mark_schedule(conn: &mut Conn, offset_ms: i64, id: Uuid) -> Result<
     .await?)
 }
 
-/// Marks all dates of a concert at the same moment; answers those that were not cancelled before.
+/// Marks the dates of a concert that are to come, all at the same moment; answers those that were not
+/// cancelled before.
 pub async fn mark_concert(conn: &mut Conn, offset_ms: i64, concert: Uuid) -> Result<Vec<Uuid>> {
     Ok(sqlx::query_scalar(
         r"
         with t as materialized (
             select db_now($1) as now
         ), dates as materialized (
-            select id from schedules where concert_id = $2 and cancelled_at is null
+            select id from schedules
+            where concert_id = $2 and cancelled_at is null and starts_at > (select now from t)
             order by id
             for update
         ), marked as (
