@@ -27,8 +27,10 @@ fn numbers(rows: &[Value], name: &str) -> Vec<i64> {
 fn pages_read_while_entries_are_written_show_each_once_and_miss_none() {
     World::s0().replicas(2).run(async |world| {
         let ann = world.user("ann");
-        for answer in at_once((0..500).map(|_| ann.charge(10))).await {
-            answer.ok(201);
+        for _ in 0..20 {
+            for answer in at_once((0..25).map(|_| ann.charge(10))).await {
+                answer.ok(201);
+            }
         }
         let writing = async {
             for _ in 0..40 {
