@@ -144,7 +144,8 @@ impl Relay {
         }
     }
 
-    /// Begins to tell the queues that have messages, those first that heard last time.
+    /// Begins to tell the queues that have messages: those first that heard last time, and of these the
+    /// one that waits longest, so that none is passed over for ever when there are more than WIDTH.
     async fn look(&mut self) -> db::Result<()> {
         let waiting = store::queues(&mut self.desk.turn().await?.lane).await?;
         self.standings.retain(|name, standing| {

@@ -56,7 +56,7 @@ pub async fn spend(conn: &mut Conn, entries: &[Entry], ids: &[Uuid]) -> Result<V
     Ok(spent)
 }
 
-/// The queues that have messages in line, or one aside that is due.
+/// The queues that have messages in line, or one aside that is due; those that wait longest first.
 pub async fn queues(conn: &mut Conn) -> Result<Vec<Waiting>> {
     let rows: Vec<(String, Option<f64>)> = sqlx::query_as(
         r"
@@ -78,6 +78,7 @@ pub async fn queues(conn: &mut Conn) -> Result<Vec<Waiting>> {
             where refused_at is not null and next_attempt_at <= (select clock_timestamp())
         ) all_of_them
         group by queue
+        order by 2 desc nulls last
         ",
     )
     .fetch_all(conn)

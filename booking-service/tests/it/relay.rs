@@ -157,6 +157,27 @@ async fn a_queue_that_hangs_or_is_unknown_delays_no_other() {
 }
 
 #[tokio::test]
+async fn more_queues_than_are_told_at_once_all_have_their_turn() {
+    let shop = Shop::open().await;
+    let queues: Vec<String> = (0..40).map(|number| format!("queue-{number}")).collect();
+    queues.iter().take(10).for_each(|queue| shop.queue.completions.behave(queue, Manner::Hangs));
+    let mut conn = shop.database.connect().await;
+    for _ in 0..3 {
+        for queue in &queues {
+            write(&mut conn, queue, "x", 1).await;
+        }
+    }
+    for queue in queues.iter().skip(10) {
+        within(SOON, &format!("{queue} has heard all"), || match shop.queue.completions.heard(queue).len() {
+            3 => Ok(()),
+            heard => Err(format!("{heard}")),
+        })
+        .await;
+    }
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn a_wrong_secret_of_ours_or_an_answer_of_a_stranger_costs_no_message() {
     let shop = Shop::open().await;
     let mut conn = shop.database.connect().await;
