@@ -1,14 +1,19 @@
 //! The operator, and the other service, on the ops listeners.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::call::{Call, Side};
 use crate::keys::{ADMIN_TOKEN, SERVICE_TOKEN};
-use crate::patience::eventually;
+use crate::patience::{eventually, within};
 use crate::places::Date;
 use crate::user::User;
 use crate::world::World;
+
+/// How long hundreds of refunds may take on a busy machine.
+const UNDOING: Duration = Duration::from_secs(60);
 
 /// Whoever holds the secrets.
 #[derive(Clone, Copy)]
@@ -139,7 +144,7 @@ impl<'w> Admin<'w> {
 
     /// Waits until nothing is left of a cancelled date.
     pub async fn until_undone(self, date: &Date) -> Answer {
-        eventually("the cancellation is done", async || {
+        within(UNDOING, "the cancellation is done", async || {
             let progress = self.cancellation(date).await.ok(200);
             if progress["done"] == true { Ok(progress) } else { Err(format!("{progress:?}")) }
         })
