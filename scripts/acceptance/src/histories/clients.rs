@@ -42,7 +42,7 @@ pub struct Plan {
 }
 
 /// Of a hundred wishes that can do without a key, so many have none.
-const KEYLESS: f64 = 20.0;
+const KEYLESS: f64 = 40.0;
 /// Of a hundred attempts without an answer that have a key, so many are left at that.
 const LEFT_OPEN: f64 = 5.0;
 const RETRY_PAUSE_MS: u64 = 40;

@@ -110,11 +110,11 @@ impl Explained<'_, '_> {
         let mut payments: HashMap<(Kind, Uuid), usize> = HashMap::new();
         for (place, row) in self.ledger.iter().enumerate() {
             if entries.insert(row.entry, place).is_some() {
-                self.wrong(format!("an entry comes twice: {row:?}"), &[]);
+                self.wrong(&format!("an entry comes twice: {row:?}"), &[]);
             }
             let again = row.payment.and_then(|payment| payments.insert((row.kind, payment), place));
             if again.is_some() {
-                self.wrong(format!("points moved twice for one payment: {row:?}"), &[]);
+                self.wrong(&format!("points moved twice for one payment: {row:?}"), &[]);
             }
         }
         let mut deeds: Vec<Option<Deed>> = self.ledger.iter().map(|_| None).collect();
@@ -125,11 +125,11 @@ impl Explained<'_, '_> {
             match (place, row) {
                 (Some(place), Some(row)) if row.amount == amount && row.balance_after == balance => {
                     if let Some(known) = deeds[place].replace(ask.deed()) {
-                        self.wrong(format!("two answers of one row: {row:?}"), &[known.attempt, attempt]);
+                        self.wrong(&format!("two answers of one row: {row:?}"), &[known.attempt, attempt]);
                     }
                 }
                 (_, row) => {
-                    self.wrong(format!("this was answered, and in the ledger is {row:?}"), &[attempt])
+                    self.wrong(&format!("this was answered, and in the ledger is {row:?}"), &[attempt]);
                 }
             }
         }
@@ -140,23 +140,20 @@ impl Explained<'_, '_> {
     /// Rows whose answer never came.
     fn unanswered(&mut self, asks: &[&Ask<'_>], lives: &Lives, deeds: &mut [Option<Deed>]) {
         let mut used = BTreeSet::new();
-        for place in 0..deeds.len() {
-            let row = &self.ledger[place];
-            if deeds[place].is_some() {
-                continue;
-            }
-            deeds[place] = match row.payment.and_then(|payment| lives.paid_by.get(&payment)) {
+        let rows = self.ledger.iter().zip(deeds.iter_mut());
+        for (row, deed) in rows.filter(|(_, deed)| deed.is_none()) {
+            *deed = match row.payment.and_then(|payment| lives.paid_by.get(&payment)) {
                 Some(reservation) => lives.of.get(reservation).and_then(|life| {
                     let is_refund = row.kind == Kind::Refund;
                     if is_refund { life.refunded.clone() } else { life.paid.clone() }
                 }),
                 None => self.open_ask(row, asks, &mut used),
             };
-            if deeds[place].is_none() {
+            if deed.is_none() {
                 let seen = asks.iter().filter(|ask| moves(ask.wish) == Some((row.kind, row.amount)));
                 let near = seen.filter(|ask| ask.begun.wall <= row.at + 1000).max_by_key(|ask| ask.begun);
                 let near = near.map_or_else(Vec::new, |ask| ask.attempts.clone());
-                self.wrong(format!("nobody can have asked for {row:?}"), &near);
+                self.wrong(&format!("nobody can have asked for {row:?}"), &near);
             }
         }
     }
@@ -175,7 +172,7 @@ impl Explained<'_, '_> {
         Some(ask.deed())
     }
 
-    fn wrong(&mut self, what: String, attempts: &[usize]) {
+    fn wrong(&mut self, what: &str, attempts: &[usize]) {
         self.violations.push(Violation::new(format!("account of user {}: {what}", self.user), attempts));
     }
 }

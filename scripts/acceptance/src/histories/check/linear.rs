@@ -196,7 +196,7 @@ pub fn smallest<O: Object>(
     let sights = near.clone().into_iter().filter(|&item| matches!(items[item].act, Act::Sight(_)));
     for item in sights.filter(|&item| item != stuck_at.item).take(TRIES) {
         skip.insert(item);
-        if !stuck(object, items, first, &skip).is_some_and(|stuck| stuck.item == stuck_at.item) {
+        if stuck(object, items, first, &skip).is_none_or(|stuck| stuck.item != stuck_at.item) {
             skip.remove(&item);
         }
     }

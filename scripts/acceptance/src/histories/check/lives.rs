@@ -113,14 +113,16 @@ impl Builder<'_, '_> {
                     && !used.contains(place)
             };
             let Some((place, ask)) = self.asks.iter().enumerate().find(fits) else {
-                let of_user = |ask: &&Ask<'_>| {
+                let like_it = |ask: &&Ask<'_>| {
+                    let Wish::Hold { seats } = ask.wish else { return false };
                     ask.user == user
-                        && matches!(ask.wish, Wish::Hold { seats } if last.seats.iter().all(|seat| seats.contains(seat)))
+                        && ask.begun.wall <= last.held_at + 1000
+                        && last.seats.iter().all(|seat| seats.contains(seat))
                 };
-                let near =
-                    self.asks.iter().filter(of_user).filter(|ask| ask.begun.wall <= last.held_at + 1000);
-                let near = near.last().map_or_else(Vec::new, |ask| ask.attempts.clone());
-                self.wrong(format!("nobody was told of this reservation, and no hold without an answer can have made it: {last:?}"), &near);
+                let near = self.asks.iter().rfind(like_it).map_or_else(Vec::new, |ask| ask.attempts.clone());
+                let text =
+                    "nobody was told of this reservation, and no hold without an answer can have made it";
+                self.wrong(format!("{text}: {last:?}"), &near);
                 continue;
             };
             used.insert(place);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use crate::histories::history::{Answer, Attempt, History, Outcome, Status, Wish};
+use crate::histories::history::{Answer, Attempt, History, Outcome, Reservation, Status, Wish};
 
 use super::asks::Deed;
 use super::linear::{Act, Item, Items, Object};
@@ -117,8 +117,9 @@ fn sights(
     let mut sights: HashMap<Uuid, Items<Reserved>> = HashMap::new();
     for (attempt, made) in history.attempts.iter().enumerate() {
         let reservation = match &made.wish {
-            Wish::Pay { reservation } | Wish::Release { reservation } => Some(*reservation),
-            Wish::ReadReservation { reservation } => Some(*reservation),
+            Wish::Pay { reservation }
+            | Wish::Release { reservation }
+            | Wish::ReadReservation { reservation } => Some(*reservation),
             Wish::Refund { payment } => lives.paid_by.get(payment).copied(),
             _ => None,
         };
@@ -140,12 +141,7 @@ fn sights(
 }
 
 /// What never changes of a reservation.
-fn header(
-    life: &Life,
-    shown: &super::super::history::Reservation,
-    attempt: usize,
-    violations: &mut Vec<Violation>,
-) {
+fn header(life: &Life, shown: &Reservation, attempt: usize, violations: &mut Vec<Violation>) {
     let last = &life.last;
     let same = (&last.seats, last.amount, last.held_at, last.expires_at)
         == (&shown.seats, shown.amount, shown.held_at, shown.expires_at);

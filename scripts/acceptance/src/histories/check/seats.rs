@@ -14,12 +14,11 @@ use uuid::Uuid;
 
 use crate::histories::history::{Answer, History, Moment, Outcome, Shown, Status, Wish};
 
-use super::asks::Deed;
 use super::linear::{Act, Item, Items, Object};
 use super::lives::{Life, Lives};
 use super::violation::{Violation, seconds};
 
-/// A seat. Reservations are numbered by their place in `ids`.
+/// A seat.
 pub struct Seat {
     slack: i64,
 }
@@ -34,6 +33,7 @@ pub enum Has {
 }
 
 /// What happens to it.
+#[derive(Clone, Copy)]
 pub enum Change {
     /// `at` by the database's clock.
     Hold {
@@ -98,7 +98,7 @@ impl Object for Seat {
 
 /// What is wrong with the seats.
 pub fn check(history: &History, lives: &Lives, violations: &mut Vec<Violation>) {
-    let mut seats = items(history, lives);
+    let mut seats = items(lives);
     sights(history, &mut seats);
     let seat = Seat { slack: history.terms.slack };
     for (number, items) in seats {
@@ -112,36 +112,24 @@ pub fn check(history: &History, lives: &Lives, violations: &mut Vec<Violation>) 
     by_the_database(history, lives, violations);
 }
 
-fn items(history: &History, lives: &Lives) -> BTreeMap<i32, Items<Seat>> {
+fn items(lives: &Lives) -> BTreeMap<i32, Items<Seat>> {
     let mut seats: BTreeMap<i32, Items<Seat>> = BTreeMap::new();
     for life in lives.of.values() {
         let (by, at, until) = (life.last.id, life.last.held_at, life.last.expires_at);
-        for number in &life.last.seats {
-            let mut add = |deed: &Deed, change: Change| {
+        let steps = [
+            (Some(&life.held), Change::Hold { by, at, until }),
+            (life.paid.as_ref(), Change::Pay { by }),
+            (life.cancelled.as_ref(), Change::Release { by }),
+            (life.refunded.as_ref(), Change::Refund { by }),
+        ];
+        for (deed, change) in steps.into_iter().filter_map(|(deed, change)| Some((deed?, change))) {
+            for number in &life.last.seats {
                 let (begun, ended) = (deed.begun.tick, deed.ended.map(|ended| ended.tick));
                 let item = Item { begun, ended, act: Act::Change(change), attempt: deed.attempt };
                 seats.entry(*number).or_default().push(item);
-            };
-            add(&life.held, Change::Hold { by, at, until });
-            for (deed, change) in [
-                (&life.paid, Change::Pay { by }),
-                (&life.cancelled, Change::Release { by }),
-                (&life.refunded, Change::Refund { by }),
-            ] {
-                deed.iter().for_each(|deed| {
-                    add(
-                        deed,
-                        match change {
-                            Change::Pay { by } => Change::Pay { by },
-                            Change::Release { by } => Change::Release { by },
-                            Change::Refund { by } | Change::Hold { by, .. } => Change::Refund { by },
-                        },
-                    )
-                });
             }
         }
     }
-    debug_assert!(history.terms.slack >= 0);
     seats
 }
 
@@ -194,7 +182,9 @@ fn changes_by_replica(history: &History, seats: &BTreeMap<i32, Items<Seat>>) -> 
             }
         }
     }
-    own.values_mut().for_each(|ends| ends.sort_unstable());
+    for ends in own.values_mut() {
+        ends.sort_unstable();
+    }
     own
 }
 

@@ -101,12 +101,12 @@ const ALL: [Bug; 29] = [
     Bug::ReplayDiffers,
 ];
 
-const SEEDS: std::ops::Range<u64> = 1..6;
-const ATTEMPTS: usize = 4000;
+const SEEDS: std::ops::Range<u64> = 1..5;
+const ATTEMPTS: usize = 6000;
 
 #[test]
 fn the_checker_finds_nothing_in_a_correct_shop() {
-    for seed in 0..30 {
+    for seed in 0..20 {
         let history = history(seed, ATTEMPTS, None);
         let found = stories(&history);
         assert!(found.is_empty(), "seed {seed}:\n{}", found.join("\n"));
@@ -147,7 +147,7 @@ fn histories_of_the_correct_shop_hold_something_of_everything() {
     assert!(history.writes() * 2 > history.answered());
 }
 
-/// Every CI run can afford it.
+/// It takes seconds of a processor; the limit is for a machine that has much else to do.
 #[test]
 fn two_hundred_thousand_operations_are_checked_in_seconds() {
     let history = history(1, 200_000, None);
@@ -155,7 +155,7 @@ fn two_hundred_thousand_operations_are_checked_in_seconds() {
     let found = stories(&history);
     assert!(found.is_empty(), "{}", found.join("\n"));
     let elapsed = begun.elapsed();
-    assert!(elapsed < std::time::Duration::from_secs(60), "it took {elapsed:?}");
+    assert!(elapsed < std::time::Duration::from_secs(120), "it took {elapsed:?}");
 }
 
 /// All violations of a history, told.

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use acceptance::histories::{History, Outcome, Plan, Shape, Terms, Wish, check, name, record};
+use acceptance::histories::{History, Outcome, Plan, Shape, Terms, check, name, record};
 use acceptance::{Proxy, Side, World, pause, within};
 use serde_json::json;
 use sqlx::Connection as _;
 
 const USERS: usize = 12;
 const DEVICES: usize = 4;
-const SEATS: i32 = 60;
+const SEATS: i32 = 120;
 const PRICE: i64 = 100;
 const TTL_SECONDS: i64 = 1;
 /// How many stories of violations are told.
@@ -36,7 +36,7 @@ async fn plan(world: &World, operations: usize) -> Plan {
         seed: from_environment("HISTORY_SEED").unwrap_or(1),
         hang_up_percent: 0.5,
         terms: Terms { hold_ttl: TTL_SECONDS * 1_000_000, price: PRICE, slack: 2000, map_lag: 1_000_000 },
-        shape: Shape { seats: SEATS, hot: 6, most_seats: 4, most_points: 500 },
+        shape: Shape { seats: SEATS, hot: 6, most_seats: 4, most_points: 800 },
         replicas: (0..2).map(|replica| address(world, replica)).collect(),
         schedule: date.id,
         gate: None,
@@ -56,7 +56,7 @@ fn from_environment(name: &str) -> Option<u64> {
 /// Fails with the first violations, told, and with how to run it again.
 fn judge(history: &History, least: usize) {
     let violations = check(history);
-    println!("{}", summary(history));
+    tell(&summary(history));
     let told: Vec<_> = violations.iter().take(TOLD).map(|violation| violation.story(history)).collect();
     let seed = from_environment("HISTORY_SEED").unwrap_or(1);
     assert!(
@@ -68,6 +68,11 @@ fn judge(history: &History, least: usize) {
     );
     assert!(history.answered() >= least, "{}", summary(history));
     assert!(history.writes() * 2 > history.answered(), "{}", summary(history));
+}
+
+#[expect(clippy::print_stderr, reason = "what was done, for whoever runs it by hand")]
+fn tell(text: &str) {
+    eprintln!("{text}");
 }
 
 /// How many of what.
@@ -164,7 +169,7 @@ const SABOTAGES: [(&str, &str); 5] = [
     (
         "a hold is answered, and its seats stay free",
         "create function spoil() returns trigger language plpgsql as $$ begin
-            if new.state = 'held' and old.state = 'free' and random() < 0.02 then return old; end if;
+            if new.state = 'held' and old.state = 'free' and random() < 0.05 then return old; end if;
             return new;
         end $$;
         create trigger spoil before update on seats for each row execute function spoil()",
@@ -191,12 +196,10 @@ const SABOTAGES: [(&str, &str); 5] = [
         create trigger spoil after insert on ledger for each row execute function spoil()",
     ),
     (
-        "a charge is answered, and nothing of it is written",
+        "a charge is answered and written down, and not in the balance",
         "create function spoil() returns trigger language plpgsql as $$ begin
-            if random() < 0.02 then
-                alter_ledger: begin
-                    update accounts set balance = balance - new.amount where user_id = new.user_id;
-                end;
+            if random() < 0.05 then
+                update accounts set balance = balance - new.amount where user_id = new.user_id;
             end if;
             return new;
         end $$;
@@ -217,16 +220,14 @@ const SABOTAGES: [(&str, &str); 5] = [
 fn a_spoiled_database_is_found_out() {
     for (what, sql) in SABOTAGES {
         world().sabotaged().run(async |world| {
-            let mut plan = plan(world, 3000).await;
+            let mut plan = plan(world, 1500).await;
             plan.hang_up_percent = 5.0;
             let mut database = sqlx::PgConnection::connect(world.database_url()).await.unwrap();
             sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut database).await.unwrap();
             let history = record(plan).await;
             let violations = check(&history);
             assert!(!violations.is_empty(), "not found: {what}; {}", summary(&history));
-            let writes = |wish: &Wish| wish.is_write();
-            assert!(history.attempts.iter().any(|attempt| writes(&attempt.wish)));
-            println!("{what}: {} violations; {}", violations.len(), violations[0].story(&history));
+            tell(&format!("{what}: {} violations; {}", violations.len(), violations[0].story(&history)));
         });
     }
 }

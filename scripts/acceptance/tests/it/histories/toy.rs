@@ -183,7 +183,7 @@ impl Toy {
             }
             return Outcome::Refused { code: "seat_taken".into(), seats: taken, balance: None, amount: None };
         }
-        let skipped = if wanted.len() > 1 && self.hits(Bug::SeatForgotten, 30.0) { 1 } else { 0 };
+        let skipped = usize::from(wanted.len() > 1 && self.hits(Bug::SeatForgotten, 30.0));
         for number in &wanted[skipped..] {
             self.seats.insert(*number, Seat::Held(id, until));
         }
