@@ -3,6 +3,7 @@
 //! What the service does over HTTP is tested in `scripts/acceptance`.
 
 mod harness;
+#[cfg(test)]
 mod migrations;
 mod relay;
 mod reports;
