@@ -158,7 +158,9 @@ async fn replicas_that_migrate_at_once_do_it_once() {
     let database = old_database().await;
     std::thread::scope(|scope| {
         let racers: Vec<_> = (0..3).map(|_| scope.spawn(|| command("migrate", &database))).collect();
-        racers.into_iter().for_each(|racer| succeeds(&racer.join().unwrap()));
+        for racer in racers {
+            succeeds(&racer.join().unwrap());
+        }
     });
     assert_eq!(applied(&database).await, i64::try_from(MIGRATIONS.iter().count()).unwrap());
     succeeds(&command("audit", &database));
