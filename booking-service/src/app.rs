@@ -14,6 +14,7 @@ use shared::tokens::{KeySource, PublicKeys};
 use crate::admitted::{Door, EndedEntries, Signs};
 use crate::books::Books;
 use crate::cancellations::Cancellations;
+use crate::changes::Changes;
 use crate::config::Config;
 use crate::db::Db;
 use crate::holds::{Holds, Rules};
@@ -42,6 +43,7 @@ pub struct Parts {
     pub books: Books,
     /// What the queue service must hear of.
     pub stock: Stock,
+    pub changes: Changes,
     /// How the public listener's requests fare.
     pub window: Arc<Window>,
     pub limits: Arc<Limits>,
@@ -76,7 +78,8 @@ impl App {
         };
         let outbox = Outbox::new(db.clone(), ended);
         let seat_maps = SeatMaps::new(db.clone());
-        let stock = Stock::new(seat_maps.clone());
+        let stock = Stock::default();
+        let changes = Changes::new(seat_maps.clone(), stock.clone());
         let points = points::Limits {
             charge: config.sale.max_charge,
             spend: config.sale.max_use,
@@ -94,18 +97,19 @@ impl App {
             db: db.clone(),
             points: points.clone(),
             outbox: outbox.clone(),
-            stock: stock.clone(),
+            changes: changes.clone(),
             release_on,
         });
         Ok(Self(Arc::new(Parts {
-            holds: Holds::new(db.clone(), outbox.clone(), stock.clone(), rules),
-            cancellations: Cancellations::new(db.clone(), payments.clone(), stock.clone()),
+            holds: Holds::new(db.clone(), outbox.clone(), changes.clone(), rules),
+            cancellations: Cancellations::new(db.clone(), payments.clone(), changes.clone()),
             payments,
             points,
             outbox,
             seat_maps,
             books: Books::new(db.clone()),
             stock,
+            changes,
             window: Arc::default(),
             door,
             entry_keys,

@@ -14,10 +14,12 @@
 //!      │         │                                                    │
 //!   outbox ── idempotency    the way back to the queue · the same     │
 //!      │         │           request has the same answer              │
-//!   reports      │           what the queue is told of stock and load  │
+//!   changes ─────┤           whose seats have changed: told to        │
+//!      │         │           seat_maps, what every seat shows, and to │
+//!      │         │           reports, what the queue hears of us      │
 //!   admitted ────┴─────────────── who may act, and what has ended ────┘
 //!  ───────────────────────────────────────────────────────────────────────────
-//!   db, queue_service, retry, rounds, answers, codes, metrics    what all stand on
+//!   db, queue_service, retry, rounds, answers, codes, metrics, crash    what all stand on
 //! ```
 //!
 //! A feature names only features below it, and of those only verbs and nouns. Every feature has
@@ -33,6 +35,7 @@ mod app;
 mod books;
 mod cancellations;
 mod catalog;
+mod changes;
 pub mod codes;
 pub mod commands;
 pub mod config;

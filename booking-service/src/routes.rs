@@ -18,7 +18,7 @@ use crate::codes::{
 use crate::holds::{Reservation, ReserveBody, http as holds};
 use crate::payments::{Paid, Receipt, Refunded, http as payments};
 use crate::points::{Balance, LedgerEntry, Moved, http as points};
-use crate::seat_maps::{SeatMap, http as seat_maps};
+use crate::seat_maps::SeatMap;
 use crate::{books, codes, idempotency::Need};
 
 /// Routes whose work may outlast the usual time limit.
@@ -120,7 +120,7 @@ fn reading(api: Api<App>) -> Api<App> {
             .answers::<SeatMap>(200, "the map; `ETag` is strong")
             .answers_raw(304, "nothing has changed", "")
             .refuses(&[&SCHEDULE_NOT_FOUND, &SEATS_NOT_READY, &WRONG_QUEUE, &SCHEDULE_CANCELLED]),
-        seat_maps::seat_map,
+        catalog::seat_map,
     )
 }
 

@@ -96,7 +96,7 @@ fn run_loops(app: &App, config: &Config, http: reqwest::Client, lifecycle: &Life
     outbox::run(lifecycle, &app.outbox, queue.clone());
     reports::run_stock(lifecycle, app.db.clone(), app.stock.clone(), queue.clone());
     reports::run_pressure(lifecycle, app.db.clone(), app.window.clone(), queue);
-    holds::run_sweeper(lifecycle, app.db.clone(), app.stock.clone());
+    holds::run_sweeper(lifecycle, app.db.clone(), app.changes.clone());
     cancellations::run(lifecycle, &app.cancellations);
     idempotency::forget_old(lifecycle, app.db.clone());
     let limits = app.limits.clone();

@@ -41,9 +41,9 @@ use uuid::Uuid;
 pub use model::{CancelledConcert, Progress};
 pub use work::run;
 
+use crate::changes::Changes;
 use crate::db::{self, Db};
 use crate::payments::Payments;
-use crate::reports::Stock;
 
 /// Why there is nothing to tell.
 #[derive(Debug, thiserror::Error)]
@@ -59,14 +59,14 @@ pub enum Refusal {
 pub struct Cancellations {
     db: Db,
     payments: Arc<Payments>,
-    stock: Stock,
+    changes: Changes,
     wake: Arc<Notify>,
 }
 
 impl Cancellations {
     /// Cancellations that are undone by `payments`.
-    pub fn new(db: Db, payments: Arc<Payments>, stock: Stock) -> Self {
-        Self { db, payments, stock, wake: Arc::default() }
+    pub fn new(db: Db, payments: Arc<Payments>, changes: Changes) -> Self {
+        Self { db, payments, changes, wake: Arc::default() }
     }
 
     /// Cancels a date, if it was not before; answers how far its undoing is.
@@ -94,7 +94,7 @@ impl Cancellations {
     fn marked(&self, schedules: Vec<Uuid>) {
         if !schedules.is_empty() {
             self.wake.notify_one();
-            self.stock.changed(schedules);
+            self.changes.seats_of(schedules);
         }
     }
 }

@@ -88,7 +88,7 @@ impl Cancellations {
         let released = store::release(&mut *self.db.lane().await?, offset_ms, schedule, HOLDS).await?;
         if released > 0 {
             metrics::many(metrics::CANCELLED_HOLDS, released.unsigned_abs());
-            self.stock.changed([schedule]);
+            self.changes.seats_of([schedule]);
         }
         Ok(released == HOLDS)
     }
@@ -100,7 +100,7 @@ impl Cancellations {
             Ok(refunded) => {
                 metrics::many(metrics::REFUNDS, refunded);
                 metrics::many(metrics::CANCELLED_PAYMENTS, refunded);
-                self.stock.changed([schedule]);
+                self.changes.seats_of([schedule]);
                 Ok(true)
             }
             Err(Failure::Db(error)) => Err(error),

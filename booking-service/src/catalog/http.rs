@@ -2,6 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use shared::extract::{Query, Segment};
@@ -14,15 +16,20 @@ use super::{Refusal, admin};
 use crate::admitted::{Gate, Guest, Row, Subject, point_to_queue};
 use crate::app::App;
 use crate::codes;
+use crate::seat_maps::http as seat_maps;
 
 pub struct ConcertsRow;
 pub struct DatesRow;
+pub struct SeatsRow;
 
 impl Row for ConcertsRow {
     const GATE: Option<Gate> = Some(Gate::Concerts);
 }
 impl Row for DatesRow {
     const GATE: Option<Gate> = Some(Gate::Dates);
+}
+impl Row for SeatsRow {
+    const GATE: Option<Gate> = Some(Gate::Seats);
 }
 
 impl From<Refusal> for Problem {
@@ -106,4 +113,20 @@ pub fn dates_page(query: &PageQuery) -> Result<PageOf<(DateTime<Utc>, Uuid)>, Pr
         Some((start, _)) if !is_start(start) => Err(Problem::invalid_field("cursor", "is not one of ours")),
         _ => Ok(page),
     }
+}
+
+pub async fn seat_map(
+    State(app): State<App>,
+    guest: Result<Guest<SeatsRow>, Problem>,
+    Segment(id): Segment<Uuid>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let guest = point_to_schedule(&app, guest, id).await?;
+    let shown = app.seat_maps.look(id.ok_or(Refusal::ScheduleNotFound)?).await?;
+    let shown = shown.ok_or(Refusal::ScheduleNotFound)?;
+    guest.enter(&shown.date.queue)?;
+    if shown.date.is_cancelled {
+        return Err(Problem::new(&codes::SCHEDULE_CANCELLED, "The date was cancelled."));
+    }
+    seat_maps::answer(&headers, shown.picture.ok_or(Refusal::SeatsNotReady)?).await
 }

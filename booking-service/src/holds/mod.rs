@@ -43,12 +43,12 @@ pub use place::{Place, Rules};
 pub use sweeper::run as run_sweeper;
 pub use wish::{Obstacle, ReserveBody, SeatNumbers, Wanted};
 
+use crate::changes::Changes;
 use crate::crash;
 use crate::db::{self, Db};
 use crate::idempotency;
 use crate::metrics;
 use crate::outbox::Outbox;
-use crate::reports::Stock;
 use crate::retry::{self, MayConflict};
 use model::{Denied, Event};
 use tries::Tries;
@@ -109,15 +109,15 @@ impl MayConflict for Refusal {
 pub struct Holds {
     db: Db,
     outbox: Outbox,
-    stock: Stock,
+    changes: Changes,
     rules: Rules,
     tries: Tries,
 }
 
 impl Holds {
     /// Holds under `rules`.
-    pub fn new(db: Db, outbox: Outbox, stock: Stock, rules: Rules) -> Self {
-        Self { db, outbox, stock, rules, tries: Tries::default() }
+    pub fn new(db: Db, outbox: Outbox, changes: Changes, rules: Rules) -> Self {
+        Self { db, outbox, changes, rules, tries: Tries::default() }
     }
 
     /// A user's own reservations, the newest first.
@@ -155,7 +155,7 @@ impl Holds {
             crash::point("release.committed")?;
             self.done_or_denied(done, user, id, Event::Cancel).await
         });
-        self.stock.changed([schedule.await?]);
+        self.changes.seats_of([schedule.await?]);
         Ok(())
     }
 
@@ -173,7 +173,7 @@ impl Holds {
             self.done_or_denied(done, user, id, Event::Extend { seconds }).await
         });
         let longer = longer.await?;
-        self.stock.changed([longer.schedule_id]);
+        self.changes.seats_of([longer.schedule_id]);
         metrics::one(metrics::EXTENSIONS);
         Ok(longer)
     }

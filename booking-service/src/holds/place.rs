@@ -101,7 +101,7 @@ impl Holds {
         crash::point("hold.committed")?;
         let held = held.map(|(held, spent)| {
             self.outbox.committed(spent.as_slice());
-            self.stock.changed([held.schedule_id]);
+            self.changes.seats_of([held.schedule_id]);
             held
         });
         Ok((held, Vec::new()))

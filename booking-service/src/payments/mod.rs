@@ -56,6 +56,7 @@ pub use model::{Paid, Receipt};
 pub use refunds::{GiveBack, Refundable, Refunded};
 
 use crate::admitted::{self, Caller, Entry};
+use crate::changes::Changes;
 use crate::config::ReleaseOn;
 use crate::crash;
 use crate::db::{self, Db, Tx};
@@ -64,7 +65,6 @@ use crate::idempotency::{self, Intent};
 use crate::metrics;
 use crate::outbox::Outbox;
 use crate::points::{self, Accounts};
-use crate::reports::Stock;
 use crate::retry::{self, MayConflict};
 use model::Payable;
 
@@ -130,7 +130,7 @@ pub struct Payments {
     pub db: Db,
     pub points: std::sync::Arc<Accounts>,
     pub outbox: Outbox,
-    pub stock: Stock,
+    pub changes: Changes,
     pub release_on: ReleaseOn,
 }
 
@@ -140,7 +140,7 @@ impl Payments {
         let Sale { paid, schedule, spent } = retry::retried(|| self.try_pay(wish)).await?;
         crash::point("pay.committed")?;
         self.outbox.committed(&spent);
-        self.stock.changed([schedule]);
+        self.changes.seats_of([schedule]);
         metrics::one(metrics::PAYMENTS);
         metrics::many(metrics::POINTS_PAID, paid.amount.cast_unsigned());
         Ok(paid)

@@ -16,7 +16,6 @@ use crate::metrics;
 use crate::queue_service::QueueService;
 use crate::retry::{jittered, longer};
 use crate::rounds::Mood;
-use crate::seat_maps::SeatMaps;
 
 const PATH: &str = "/internal/v1/stock";
 const MOST_ITEMS: usize = 500;
@@ -30,11 +29,8 @@ const SPARING: u32 = 20;
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// The dates whose seats this replica has changed and not yet reported. Clones are the same set.
-#[derive(Clone)]
-pub struct Stock {
-    marks: Arc<Marks>,
-    maps: SeatMaps,
-}
+#[derive(Clone, Default)]
+pub struct Stock(Arc<Marks>);
 
 #[derive(Default)]
 struct Marks {
@@ -43,26 +39,19 @@ struct Marks {
 }
 
 impl Stock {
-    /// No marks yet; `maps` are told of each.
-    pub fn new(maps: SeatMaps) -> Self {
-        Self { marks: Arc::default(), maps }
-    }
-
     /// Takes note that seats of these dates changed hands. Call after the commit: before it, the
     /// count may come too soon to see it.
-    pub fn changed(&self, schedules: impl IntoIterator<Item = Uuid>) {
-        let schedules: Vec<Uuid> = schedules.into_iter().collect();
-        self.maps.touched(&schedules);
-        let mut changed = self.marks.changed.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn changed(&self, schedules: &[Uuid]) {
+        let mut changed = self.0.changed.lock().unwrap_or_else(PoisonError::into_inner);
         let were_none = changed.is_empty();
         changed.extend(schedules);
         if were_none && !changed.is_empty() {
-            self.marks.wake.notify_one();
+            self.0.wake.notify_one();
         }
     }
 
     fn take(&self) -> Vec<Uuid> {
-        self.marks.changed.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
+        self.0.changed.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
     }
 }
 
@@ -85,8 +74,8 @@ impl Reporter {
         let mut all_due = Instant::now();
         loop {
             // Asked first: in a busy sale there is always a mark that would wake sooner.
-            let all = Instant::now() >= all_due
-                || timeout_at(all_due, self.stock.marks.wake.notified()).await.is_err();
+            let all =
+                Instant::now() >= all_due || timeout_at(all_due, self.stock.0.wake.notified()).await.is_err();
             let outcome = self.round(all).await;
             mood.note(&outcome);
             if let Ok(took) = outcome {
@@ -137,8 +126,6 @@ fn rest_after(took: Duration, least: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use shared::clock::Clock;
-
     use super::*;
 
     #[test]
@@ -151,17 +138,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_mark_wakes_once_and_is_taken_once() {
-        let db = Db::new("postgres://nowhere/none", 1, Clock::system()).unwrap();
-        let (stock, date) = (Stock::new(SeatMaps::new(db)), Uuid::nil());
-        stock.changed([]);
-        stock.changed([date]);
-        stock.changed([date]);
-        stock.marks.wake.notified().await;
+        let (stock, date) = (Stock::default(), Uuid::nil());
+        stock.changed(&[]);
+        stock.changed(&[date]);
+        stock.changed(&[date]);
+        stock.0.wake.notified().await;
         assert_eq!(stock.take(), [date]);
         assert!(stock.take().is_empty());
-        let woken = tokio::time::timeout(Duration::from_millis(1), stock.marks.wake.notified()).await;
+        let woken = tokio::time::timeout(Duration::from_millis(1), stock.0.wake.notified()).await;
         assert!(woken.is_err(), "woken without a mark");
-        stock.changed([date]);
-        stock.marks.wake.notified().await;
+        stock.changed(&[date]);
+        stock.0.wake.notified().await;
     }
 }

@@ -1,19 +1,13 @@
-//! `/v1/schedules/{id}/seats`.
+//! A seat map on the wire: `ETag`, `If-None-Match`, `Accept-Encoding`.
 
-use axum::body::Bytes;
-use axum::extract::State;
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use shared::extract::Segment;
+use bytes::Bytes;
 use shared::problem::Problem;
-use uuid::Uuid;
 
-use super::Refusal;
 use super::picture::Picture;
-use crate::admitted::{Gate, Guest, Row};
-use crate::app::App;
-use crate::catalog::{self, http::point_to_schedule};
-use crate::codes;
 
 /// Smaller answers are not worth zipping.
 const WORTH_ZIPPING: usize = 1024;
@@ -22,42 +16,16 @@ const LONG_WORK: usize = 256 * 1024;
 /// What ends the tag of a zipped map: other bytes, another tag.
 const ZIPPED: &str = ".gz";
 
-pub struct SeatsRow;
-
-impl Row for SeatsRow {
-    const GATE: Option<Gate> = Some(Gate::Seats);
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::ScheduleNotFound => catalog::Refusal::ScheduleNotFound.into(),
-            Refusal::Db(error) => error.into(),
-        }
-    }
-}
-
-pub async fn seat_map(
-    State(app): State<App>,
-    guest: Result<Guest<SeatsRow>, Problem>,
-    Segment(id): Segment<Uuid>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let guest = point_to_schedule(&app, guest, id).await?;
-    let shown = app.seat_maps.look(id.ok_or(Refusal::ScheduleNotFound)?).await?;
-    guest.enter(&shown.date.queue)?;
-    if shown.date.is_cancelled {
-        return Err(Problem::new(&codes::SCHEDULE_CANCELLED, "The date was cancelled."));
-    }
-    let picture = shown.picture.ok_or(catalog::Refusal::SeatsNotReady)?;
-    let zipped = takes_gzip(&headers) && picture.body().len() >= WORTH_ZIPPING;
+/// A map to whoever sent these headers: whole, zipped, or 304 when they have it.
+pub async fn answer(headers: &HeaderMap, picture: Arc<Picture>) -> Result<Response, Problem> {
+    let zipped = takes_gzip(headers) && picture.body().len() >= WORTH_ZIPPING;
     let etag = format!("\"{}{}\"", picture.tag(), if zipped { ZIPPED } else { "" });
     let tags = [
         (header::ETAG, HeaderValue::from_str(&etag).map_err(Problem::internal)?),
         (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
         (header::VARY, HeaderValue::from_static("accept-encoding")),
     ];
-    if has_already(&headers, picture.tag()) {
+    if has_already(headers, picture.tag()) {
         return Ok((StatusCode::NOT_MODIFIED, tags).into_response());
     }
     let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -68,7 +36,7 @@ pub async fn seat_map(
     Ok((tags, [json, gzip], zip(picture).await?).into_response())
 }
 
-async fn zip(picture: std::sync::Arc<Picture>) -> Result<Bytes, Problem> {
+async fn zip(picture: Arc<Picture>) -> Result<Bytes, Problem> {
     if picture.body().len() < LONG_WORK {
         return Ok(picture.zipped());
     }

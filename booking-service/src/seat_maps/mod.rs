@@ -51,15 +51,6 @@ use picture::Picture;
 /// The most seats that are kept in memory, in all halls together; a seat takes about 200 bytes.
 const MOST_SEATS: usize = 1_000_000;
 
-/// Why there is no map.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Refusal {
-    #[error("there is no such date")]
-    ScheduleNotFound,
-    #[error(transparent)]
-    Db(#[from] db::Error),
-}
-
 /// A date as it is shown.
 pub struct Shown {
     pub date: Arc<DateLine>,
@@ -90,6 +81,19 @@ struct Slot {
     read_at: Mutex<Instant>,
     /// No round looks after it any more.
     dropped: AtomicBool,
+}
+
+/// Why a hall is not kept here: the next reader asks the database again.
+enum Unkept {
+    NoSuchDate,
+    NoSeats(Arc<DateLine>),
+    Db(db::Error),
+}
+
+impl From<db::Error> for Unkept {
+    fn from(error: db::Error) -> Self {
+        Self::Db(error)
+    }
 }
 
 impl Slot {
@@ -125,21 +129,24 @@ impl SeatMaps {
         }
     }
 
-    /// What a date shows now.
-    pub async fn look(&self, schedule: Uuid) -> Result<Shown, Refusal> {
+    /// What a date shows now; `None`: there is no such date.
+    pub async fn look(&self, schedule: Uuid) -> db::Result<Option<Shown>> {
         loop {
             let slot = self.0.slot(schedule);
             let hall = match slot.hall.get_or_try_init(|| self.0.load(schedule)).await {
-                Ok(hall) if hall.count() > 0 => hall,
-                // There is nothing to follow: the next reader asks the database again.
-                outcome => {
+                Ok(hall) => hall,
+                Err(reason) => {
                     self.0.forget(schedule, &slot);
-                    return outcome.map(|hall| Shown { date: hall.date(), picture: None });
+                    return match reason {
+                        Unkept::NoSuchDate => Ok(None),
+                        Unkept::NoSeats(date) => Ok(Some(Shown { date, picture: None })),
+                        Unkept::Db(error) => Err(error),
+                    };
                 }
             };
             if self.0.until_fresh(&slot, hall).await? {
                 let picture = hall.picture(self.0.db.offset_ms());
-                return Ok(Shown { date: hall.date(), picture: Some(picture) });
+                return Ok(Some(Shown { date: hall.date(), picture: Some(picture) }));
             }
         }
     }
@@ -162,22 +169,26 @@ impl Parts {
 
     fn forget(&self, schedule: Uuid, slot: &Arc<Slot>) {
         let mut slots = self.slots();
+        slot.dropped.store(true, Ordering::SeqCst);
         if slots.get(&schedule).is_some_and(|known| Arc::ptr_eq(known, slot)) {
             slots.remove(&schedule);
         }
     }
 
-    async fn load(&self, schedule: Uuid) -> Result<Hall, Refusal> {
+    async fn load(&self, schedule: Uuid) -> Result<Hall, Unkept> {
         let (step, asked_at) = (self.next_step(), Instant::now());
         let loaded = store::load(&mut *self.db.lane().await?, schedule).await?;
-        let loaded = loaded.ok_or(Refusal::ScheduleNotFound)?;
+        let hall = Hall::new(schedule, loaded.ok_or(Unkept::NoSuchDate)?, step, asked_at);
+        if hall.count() == 0 {
+            return Err(Unkept::NoSeats(hall.date()));
+        }
         self.asked.notify_one();
-        Ok(Hall::new(schedule, loaded, step, asked_at))
+        Ok(hall)
     }
 
     /// Waits until the hall shows everything that this replica had changed when it was asked; `false`
     /// when it is no longer looked after.
-    async fn until_fresh(&self, slot: &Slot, hall: &Hall) -> Result<bool, Refusal> {
+    async fn until_fresh(&self, slot: &Slot, hall: &Hall) -> db::Result<bool> {
         let changed = slot.touched.load(Ordering::SeqCst);
         let mut rounds = self.rounds.subscribe();
         while !hall.is_fresh(changed) {
@@ -186,7 +197,7 @@ impl Parts {
             }
             self.asked.notify_one();
             if rounds.changed().await.is_err() {
-                return Err(db::Error::Unavailable("the service is stopping".to_owned()).into());
+                return Err(db::Error::Unavailable("the service is stopping".to_owned()));
             }
             rounds.borrow_and_update().clone()?;
         }

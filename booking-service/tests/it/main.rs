@@ -5,6 +5,7 @@
 
 mod harness;
 mod holds;
+#[cfg(test)]
 mod migrations;
 mod relay;
 mod reports;

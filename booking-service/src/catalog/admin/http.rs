@@ -87,7 +87,7 @@ pub async fn create_schedule(
 ) -> Result<impl IntoResponse, Problem> {
     let id = existing_concert(&app, id).await?;
     let body: ScheduleBody = body.parse()?;
-    Ok(Created(super::create_schedule(&app.db, &app.stock, id, body).await?))
+    Ok(Created(super::create_schedule(&app.db, &app.changes, id, body).await?))
 }
 
 pub async fn change_schedule(
@@ -98,7 +98,7 @@ pub async fn change_schedule(
 ) -> Result<Json<Schedule>, Problem> {
     let id = catalog::existing_schedule(&app.db, id).await?.0;
     let patch: SchedulePatch = body.parse()?;
-    Ok(Json(super::change_schedule(&app.db, &app.stock, id, patch).await?))
+    Ok(Json(super::change_schedule(&app.db, &app.changes, id, patch).await?))
 }
 
 pub async fn get_schedule(

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::model::{Concert, Invalid, Schedule, Times};
 use super::store as catalog;
+use crate::changes::Changes;
 use crate::db::{self, Db};
-use crate::reports::Stock;
 pub use model::{ConcertBody, ConcertPatch, ScheduleBody, SchedulePatch};
 
 /// Why an operator is refused.
@@ -53,7 +53,7 @@ pub async fn change_concert(db: &Db, id: Uuid, patch: ConcertPatch) -> Result<Co
 /// Makes a date, with its seats where they are given.
 pub async fn create_schedule(
     db: &Db,
-    stock: &Stock,
+    changes: &Changes,
     concert: Uuid,
     body: ScheduleBody,
 ) -> Result<Schedule, Refusal> {
@@ -63,14 +63,14 @@ pub async fn create_schedule(
     store::insert_schedule(&mut tx, db.offset_ms(), id, concert, &new).await?;
     store::insert_seats(&mut tx, id, &seats).await?;
     tx.commit().await?;
-    stock.changed([id]);
+    changes.seats_of([id]);
     schedule(db, id).await
 }
 
 /// Changes a date; seats only where it has none yet.
 pub async fn change_schedule(
     db: &Db,
-    stock: &Stock,
+    changes: &Changes,
     id: Uuid,
     patch: SchedulePatch,
 ) -> Result<Schedule, Refusal> {
@@ -88,7 +88,7 @@ pub async fn change_schedule(
         store::insert_seats(&mut tx, id, &seats).await?;
     }
     tx.commit().await?;
-    stock.changed([id]);
+    changes.seats_of([id]);
     schedule(db, id).await
 }
 

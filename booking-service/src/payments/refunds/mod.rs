@@ -71,7 +71,7 @@ impl Payments {
     pub async fn refund(&self, wish: &GiveBack) -> Result<Refunded, Refusal> {
         let (refunded, schedule) = retry::retried(|| self.try_refund(wish)).await?;
         crash::point("refund.committed")?;
-        self.stock.changed([schedule]);
+        self.changes.seats_of([schedule]);
         metrics::one(metrics::REFUNDS);
         Ok(refunded)
     }
