@@ -13,7 +13,7 @@ use std::time::Duration;
 use shared::clock::Clock;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -26,6 +26,10 @@ const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
 /// A connection that was idle for longer is asked whether it lives; a dead one is replaced. Under
 /// load none is idle that long, and nothing is asked.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+/// A connection that says nothing for so long is closed: the other end is gone without a word.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// Of an idle one; several may be tried within [`ACQUIRE_LIMIT`].
+const PING_LIMIT: Duration = Duration::from_millis(500);
 /// A transaction that begins on a connection that died since takes the next one.
 const STALE_CONNECTIONS: usize = 64;
 
@@ -121,8 +125,23 @@ pub struct Lane {
 
 /// A transaction; dropped without [`Tx::end`], it never was.
 pub struct Tx {
-    tx: Transaction<'static, Postgres>,
+    open: Open,
     _permit: OwnedSemaphorePermit,
+}
+
+/// A connection with a transaction on it. Dropped before that has ended, it is closed and not given back:
+/// what a request left half-way when it was given up must not be another's transaction.
+struct Open {
+    conn: PoolConnection<Postgres>,
+    ended: bool,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.conn.close_on_drop();
+        }
+    }
 }
 
 impl Db {
@@ -133,7 +152,17 @@ impl Db {
             .acquire_timeout(ACQUIRE_LIMIT)
             .test_before_acquire(false)
             .before_acquire(|conn, meta| {
-                Box::pin(async move { Ok(meta.idle_for <= TRUSTED_IDLE || conn.ping().await.is_ok()) })
+                Box::pin(async move {
+                    let trusted = meta.idle_for <= TRUSTED_IDLE;
+                    Ok(trusted || matches!(tokio::time::timeout(PING_LIMIT, conn.ping()).await, Ok(Ok(()))))
+                })
+            })
+            // What was dropped half-way may wait for an answer that never comes.
+            .after_release(|conn, _| {
+                Box::pin(async move {
+                    let answer = tokio::time::timeout(ANSWER_LIMIT, conn.ping()).await;
+                    answer.map_err(|_| sqlx::Error::PoolTimedOut)?.map(|()| true)
+                })
             })
             .connect_lazy_with(options(url)?.options(LIMITS));
         let lanes = Arc::new(Semaphore::new(connections as usize));
@@ -166,13 +195,20 @@ impl Db {
         self.begin_with("begin isolation level repeatable read read only").await
     }
 
-    /// In a task of its own, which is not dropped half-way with a caller who hangs up: the pool would take
-    /// the connection back with the transaction open, and what others do on it would not be committed.
     async fn begin_with(&self, statement: &'static str) -> Result<Tx> {
         let permit = self.permit().await?;
-        #[expect(clippy::disallowed_methods, reason = "it ends by itself, within the limits of the pool")]
-        let begun = tokio::spawn(begun(self.pool.clone(), permit, statement));
-        begun.await.map_err(|_| Error::Unavailable("the service is stopping".into()))?
+        let mut left = STALE_CONNECTIONS;
+        loop {
+            // Whoever is dropped from here on takes the connection along.
+            let mut open = Open { conn: self.pool.acquire().await?, ended: false };
+            let begun = sqlx::raw_sql(statement).execute(&mut *open.conn);
+            match tokio::time::timeout(ANSWER_LIMIT, begun).await {
+                Ok(Ok(_)) => return Ok(Tx { open, _permit: permit }),
+                Ok(Err(error)) if left > 0 && is_stale(&error) => left -= 1,
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => return Err(Error::Unavailable("a connection has gone silent".into())),
+            }
+        }
     }
 
     /// Gets in line for a lane, at most so long, and gives it back: what is measured is the wait.
@@ -196,17 +232,6 @@ impl Db {
         let mut conn = self.pool.acquire().await?;
         sqlx::query("select 1").execute(&mut *conn).await?;
         Ok(())
-    }
-}
-
-async fn begun(pool: PgPool, permit: OwnedSemaphorePermit, statement: &'static str) -> Result<Tx> {
-    let mut left = STALE_CONNECTIONS;
-    loop {
-        match pool.begin_with(statement).await {
-            Ok(tx) => return Ok(Tx { tx, _permit: permit }),
-            Err(error) if left > 0 && is_stale(&error) => left -= 1,
-            Err(error) => return Err(error.into()),
-        }
     }
 }
 
@@ -244,14 +269,19 @@ impl Tx {
     }
 
     /// Makes it so.
-    pub async fn commit(self) -> Result<()> {
-        Ok(self.tx.commit().await?)
+    pub async fn commit(mut self) -> Result<()> {
+        sqlx::raw_sql("commit").execute(&mut *self.open.conn).await?;
+        self.open.ended = true;
+        Ok(())
     }
 
     /// As if it never was.
-    pub async fn abandon(self) {
-        if let Err(error) = self.tx.rollback().await {
-            tracing::debug!(%error, "a transaction was not rolled back; its connection ends it");
+    pub async fn abandon(mut self) {
+        match sqlx::raw_sql("rollback").execute(&mut *self.open.conn).await {
+            Ok(_) => self.open.ended = true,
+            Err(error) => {
+                tracing::debug!(%error, "a transaction was not rolled back; its connection ends it");
+            }
         }
     }
 }
@@ -272,25 +302,40 @@ impl DerefMut for Lane {
 impl Deref for Tx {
     type Target = Conn;
     fn deref(&self) -> &Conn {
-        &self.tx
+        &self.open.conn
     }
 }
 
 impl DerefMut for Tx {
     fn deref_mut(&mut self) -> &mut Conn {
-        &mut self.tx
+        &mut self.open.conn
     }
 }
 
+const MIGRATION_TRIES: usize = 60;
+const MIGRATION_PAUSE: Duration = Duration::from_secs(1);
+/// What Postgres says when `lock_timeout` has passed.
+const LOCK_NOT_WON: &str = "lock timeout";
+
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
-/// Applies pending migrations, on a connection of its own without time limits.
+/// Applies pending migrations, on a connection of its own. A migration may take long, but it does not
+/// wait long for a table: while it waits, everybody waits behind it. It tries again instead.
 pub async fn migrate(url: &str) -> std::result::Result<(), String> {
     use sqlx::{ConnectOptions as _, Connection as _};
-    let options = options(url).map_err(|error| error.to_string())?;
+    let options = options(url).map_err(|error| error.to_string())?.options([("lock_timeout", "2000")]);
     let mut conn =
         options.connect().await.map_err(|error| format!("the database does not answer: {error}"))?;
-    let outcome = MIGRATIONS.run(&mut conn).await;
+    let mut outcome = MIGRATIONS.run(&mut conn).await;
+    for _ in 0..MIGRATION_TRIES {
+        let Err(error) = &outcome else { break };
+        if !error.to_string().contains(LOCK_NOT_WON) {
+            break;
+        }
+        tracing::warn!(%error, "a migration waits for a table that is in use; trying again");
+        tokio::time::sleep(MIGRATION_PAUSE).await;
+        outcome = MIGRATIONS.run(&mut conn).await;
+    }
     let outcome = outcome.map_err(|error| format!("the migrations cannot be applied: {error}"));
     if let Err(error) = conn.close().await {
         tracing::debug!(%error, "the migrations' connection did not close cleanly");

@@ -12,6 +12,9 @@ use tokio::sync::Notify;
 
 use crate::retry::jittered;
 
+/// A round that hangs is given up: the other end may have gone without a word.
+const ROUND_LIMIT: Duration = Duration::from_secs(20);
+
 /// Whether a thing works, told to the log when it changes.
 pub struct Mood {
     what: &'static str,
@@ -61,7 +64,10 @@ pub fn every_or_woken<F, Fut, E>(
     lifecycle.spawn_loop(what, async move {
         let mut mood = Mood::new(what);
         loop {
-            let outcome = round().await;
+            let outcome = match tokio::time::timeout(ROUND_LIMIT, round()).await {
+                Ok(outcome) => outcome.map_err(|error| error.to_string()),
+                Err(_) => Err(format!("it was not done after {} s", ROUND_LIMIT.as_secs())),
+            };
             mood.note(&outcome);
             if !matches!(outcome, Ok(true)) {
                 let rest = jittered(period.mul_f64(0.8), period.mul_f64(1.2));

@@ -8,6 +8,7 @@ pub mod http;
 mod store;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::sync::Mutex;
@@ -59,19 +60,26 @@ pub struct Audit {
 /// The books of this replica. They are read by one at a time: reading them is work for the database.
 pub struct Books {
     db: Db,
-    turn: Mutex<()>,
+    turn: Arc<Mutex<()>>,
 }
 
 impl Books {
-    /// The books in that database.
+    /// The books in that database; `db` is no pool that the sale waits at.
     pub fn new(db: Db) -> Self {
-        Self { db, turn: Mutex::new(()) }
+        Self { db, turn: Arc::default() }
     }
 
-    /// Reads them, as they are when it is the caller's turn.
+    /// Reads them, as they are when it is the caller's turn. A caller who hangs up after that keeps
+    /// the turn until the database is done, and does not set a second one to work.
     pub async fn audit(&self) -> db::Result<Audit> {
-        let _turn = self.turn.lock().await;
-        audit(&self.db).await
+        let (turn, db) = (self.turn.clone().lock_owned().await, self.db.clone());
+        #[expect(clippy::disallowed_methods, reason = "it ends by itself; it writes nothing")]
+        let audited = tokio::spawn(async move {
+            let audited = audit(&db).await;
+            drop(turn);
+            audited
+        });
+        audited.await.map_err(|error| db::Error::Failed(error.to_string()))?
     }
 }
 

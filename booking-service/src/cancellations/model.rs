@@ -24,7 +24,7 @@ pub struct Progress {
     pub done: bool,
 }
 
-/// A concert all of whose dates are cancelled.
+/// A concert whose dates to come are cancelled; all its cancelled dates, the earliest first.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CancelledConcert {
     pub concert_id: Uuid,

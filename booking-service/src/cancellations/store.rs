@@ -250,11 +250,15 @@ pub async fn put_aside(
     .await?)
 }
 
-/// Settles the dates of which nothing is left `seconds` after they were cancelled.
+/// Settles the dates of which nothing is left `seconds` after they were cancelled, and forgets refunds
+/// that were put aside and made in another way.
 pub async fn settle(conn: &mut Conn, offset_ms: i64, seconds: i64) -> Result<()> {
     sqlx::query(
         r"
-        with t as materialized (select db_now($1) as now)
+        with t as materialized (select db_now($1) as now), made as (
+            delete from refunds_put_aside a
+            where not exists (select 1 from tickets k where k.payment_id = a.payment_id and k.live)
+        )
         update cancellations c set settled_at = t.now
         from t, schedules s
         where c.settled_at is null and s.id = c.schedule_id

@@ -71,11 +71,10 @@ impl Cancellations {
                 Err(error) => outcome = Err(error),
             }
         }
-        outcome?;
         if !more {
             store::settle(&mut *self.db.lane().await?, self.db.offset_ms(), SETTLE_AFTER_SECONDS).await?;
         }
-        Ok(more)
+        outcome.map(|()| more)
     }
 
     async fn batch(&self, schedule: Uuid) -> db::Result<bool> {
@@ -134,7 +133,13 @@ impl Cancellations {
     }
 
     async fn put_aside(&self, payment: Uuid, refusal: &payments::Refusal) -> db::Result<()> {
-        let (mut lane, reason) = (self.db.lane().await?, refusal.to_string());
+        let reason = match refusal {
+            payments::Refusal::Points(points::Refusal::BalanceLimit { .. }) => {
+                "the account is full".to_owned()
+            }
+            refusal => refusal.to_string(),
+        };
+        let mut lane = self.db.lane().await?;
         let offset_ms = self.db.offset_ms();
         if store::put_aside(&mut lane, offset_ms, payment, &reason, PUT_ASIDE_SECONDS).await? {
             metrics::one(metrics::REFUNDS_PUT_ASIDE);

@@ -28,8 +28,10 @@ pub fn is_key(text: &str) -> bool {
     (1..=MAX_KEY).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// SHA-256 of the body's meaning: of its canonical JSON, or of the bytes where it is not JSON.
+/// SHA-256 of the body's meaning: of its canonical JSON, or of the bytes where it is not JSON. No body
+/// means the same as an empty object.
 pub fn fingerprint(body: &[u8]) -> Vec<u8> {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     let canonical = serde_json::from_slice::<Value>(body).map(|value| sorted(value).to_string().into_bytes());
     let bytes = canonical.as_deref().unwrap_or(body);
     aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref().to_vec()
@@ -59,7 +61,7 @@ mod tests {
         assert!(!same(r#"{"a":[1,2]}"#, r#"{"a":[2,1]}"#));
         assert!(!same(r#"{"a":1}"#, r#"{"a":2}"#));
         assert!(!same("{", "{{"));
-        assert!(same("", ""));
+        assert!(same("", "") && same(" ", "{}"));
     }
 
     #[test]

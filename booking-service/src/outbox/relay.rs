@@ -38,6 +38,9 @@ const IDLE: Duration = Duration::from_millis(500);
 const GATHER: Duration = Duration::from_millis(20);
 const LEASE: Duration = Duration::from_secs(5);
 const CALL_LIMIT: Duration = Duration::from_secs(3);
+/// The database, too, may go without a word.
+const LOOK_LIMIT: Duration = Duration::from_secs(10);
+const TELL_LIMIT: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Until a message that was refused for good is tried again.
@@ -124,7 +127,7 @@ impl Relay {
     async fn run(mut self, wake: Arc<Notify>) {
         let mut mood = Mood::new("outbox");
         loop {
-            let look = self.look().await;
+            let look = within(LOOK_LIMIT, self.look()).await;
             mood.note(&look);
             tokio::time::sleep(GATHER).await;
             let idle = jittered(IDLE.mul_f64(0.8), IDLE.mul_f64(1.2));
@@ -181,10 +184,10 @@ struct Teller {
 
 impl Teller {
     async fn tell(mut self) -> Told {
-        let outcome = async {
+        let outcome = within(TELL_LIMIT, async {
             self.tell_line().await?;
             if self.standing.is_failing() { Ok(()) } else { self.tell_aside().await }
-        };
+        });
         let outcome = outcome.await;
         Told { queue: self.queue, standing: self.standing, outcome }
     }
@@ -275,6 +278,11 @@ impl Teller {
 struct Released {
     #[expect(dead_code, reason = "that it is there is what counts")]
     released: u64,
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = db::Result<T>>) -> db::Result<T> {
+    let done = tokio::time::timeout(limit, work).await;
+    done.unwrap_or_else(|_| Err(db::Error::Unavailable("no answer in time".to_owned())))
 }
 
 /// The monotonic clock: how long a queue rests on this replica.

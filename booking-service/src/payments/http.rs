@@ -30,7 +30,10 @@ pub struct PayBody {
 }
 
 /// Which seats to give back; left out: all that are left.
+///
+/// An unknown member is refused: a misspelt one would give back everything.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RefundBody {
     pub seat_numbers: Option<Vec<i64>>,
 }

@@ -17,6 +17,7 @@ use crate::rounds::{self, Mood};
 
 const EVERY: Duration = Duration::from_millis(100);
 const UNREAD: Duration = Duration::from_secs(60);
+const LONGEST_ROUND: Duration = Duration::from_secs(2);
 /// A follower that was away for longer than this begins anew; changes are kept for much longer.
 const LONGEST_GAP: Duration = Duration::from_secs(20);
 const KEPT_SECONDS: f64 = 120.0;
@@ -77,9 +78,15 @@ impl Follower {
             self.parts.drop_all();
         }
         self.parts.drop_unread();
-        let outcome = self.ask().await;
+        let asked = tokio::time::timeout(LONGEST_ROUND, self.ask()).await;
+        let outcome = asked.unwrap_or_else(|_| Err(db::Error::Unavailable("no answer in time".to_owned())));
         self.mood.note(&outcome);
         let failed = outcome.is_err();
+        if failed {
+            // Whoever answers next may have forgotten what the last one said.
+            self.seen = None;
+            self.parts.drop_all();
+        }
         self.parts.rounds.send_modify(|last| *last = outcome);
         if failed {
             tokio::time::sleep(EVERY).await;

@@ -80,17 +80,13 @@ struct NewsRow {
 
 /// What has become visible of these dates since any of these snapshots; `None`: none of them exists.
 pub async fn news(conn: &mut Conn, of: &[Uuid], since: &[String]) -> Result<Option<News>> {
-    let oldest = since.iter().filter_map(|snapshot| xmin(snapshot)).min().unwrap_or_default();
+    let (from, running) = unseen(since);
     let rows: Vec<NewsRow> = sqlx::query_as(
         r"
         with changed as materialized (
             select distinct c.schedule_id, n.number
             from seat_changes c cross join unnest(c.numbers) as n (number)
-            where c.change >= $3::text::xid8 and c.schedule_id = any($1)
-                and exists (
-                    select 1 from unnest($2::text[]) as s (seen)
-                    where not pg_visible_in_snapshot(c.change, s.seen::pg_snapshot)
-                )
+            where (c.change >= $2::text::xid8 or c.change = any($3::text[]::xid8[])) and c.schedule_id = any($1)
         ), seen as (
             select c.schedule_id, s.number, s.state, s.held_until
             from changed c join seats s on s.schedule_id = c.schedule_id and s.number = c.number
@@ -104,8 +100,8 @@ pub async fn news(conn: &mut Conn, of: &[Uuid], since: &[String]) -> Result<Opti
         ",
     )
     .bind(of)
-    .bind(since)
-    .bind(oldest.to_string())
+    .bind(from.to_string())
+    .bind(running)
     .fetch_all(conn)
     .await?;
     let Some(first) = rows.first() else { return Ok(None) };
@@ -147,9 +143,13 @@ fn state(word: &str, held_until: Option<DateTime<Utc>>) -> State {
     }
 }
 
-/// Every transaction before this one had ended when the snapshot was taken.
-fn xmin(snapshot: &str) -> Option<u64> {
-    snapshot.split(':').next()?.parse().ok()
+/// What one of these snapshots did not see: every transaction from a number on, and those that ran when
+/// it was taken. A snapshot is `xmin:xmax:xip,xip,…`.
+fn unseen(since: &[String]) -> (u64, Vec<String>) {
+    let parts = since.iter().map(|snapshot| snapshot.split(':').skip(1));
+    let from = parts.clone().filter_map(|mut parts| parts.next()?.parse().ok()).min().unwrap_or_default();
+    let running = parts.filter_map(|mut parts| parts.nth(1)).flat_map(|list| list.split(','));
+    (from, running.filter(|xid| !xid.is_empty()).map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -157,9 +157,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_begins_with_what_it_has_seen_the_end_of() {
-        assert_eq!(xmin("731:735:732,734"), Some(731));
-        assert_eq!(xmin("18446744073709551615:1:"), Some(u64::MAX));
-        assert_eq!(xmin("x"), None);
+    fn what_a_snapshot_did_not_see_is_what_ran_and_what_came_later() {
+        let of = |snapshots: &[&str]| unseen(&snapshots.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&["731:735:732,734"]), (735, vec!["732".to_owned(), "734".to_owned()]));
+        assert_eq!(of(&["731:731:"]), (731, vec![]));
+        assert_eq!(of(&["731:740:732", "730:735:"]), (735, vec!["732".to_owned()]));
+        assert_eq!(of(&["18446744073709551610:18446744073709551615:"]).0, u64::MAX);
+        assert_eq!(of(&[]), (0, vec![]));
     }
 }

@@ -17,8 +17,15 @@ pub struct Proxy {
     _accepting: JoinSet<()>,
 }
 
+#[derive(Clone, Copy)]
+struct State {
+    mode: Mode,
+    /// Connections that were made before this many silences pass nothing on any more.
+    silences: u64,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Mode {
     Open,
     Stalled,
     Cut,
@@ -29,7 +36,7 @@ impl Proxy {
     pub async fn to(target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("a bound port has an address");
-        let state = Arc::new(watch::channel(State::Open).0);
+        let state = Arc::new(watch::channel(State { mode: Mode::Open, silences: 0 }).0);
         let mut accepting = JoinSet::new();
         accepting.spawn(accept(listener, target, state.clone()));
         Self { address, state, _accepting: accepting }
@@ -42,17 +49,23 @@ impl Proxy {
 
     /// Ends all connections and every new one at once.
     pub fn cut(&self) {
-        self.state.send_replace(State::Cut);
+        self.state.send_modify(|state| state.mode = Mode::Cut);
     }
 
     /// Passes nothing on, and ends nothing.
     pub fn stall(&self) {
-        self.state.send_replace(State::Stalled);
+        self.state.send_modify(|state| state.mode = Mode::Stalled);
+    }
+
+    /// The connections of now pass nothing on, for ever, and do not end; new ones are fine: as when the
+    /// other end's machine is gone, or a firewall has forgotten them.
+    pub fn silence(&self) {
+        self.state.send_modify(|state| state.silences += 1);
     }
 
     /// As at the beginning.
     pub fn mend(&self) {
-        self.state.send_replace(State::Open);
+        self.state.send_modify(|state| state.mode = Mode::Open);
     }
 }
 
@@ -62,7 +75,7 @@ async fn accept(listener: TcpListener, target: String, state: Arc<watch::Sender<
         tokio::select! {
             accepted = listener.accept() => {
                 let Ok((near, _)) = accepted else { continue };
-                if *state.borrow() != State::Cut {
+                if state.borrow().mode != Mode::Cut {
                     connections.spawn(connect(near, target.clone(), state.subscribe()));
                 }
             }
@@ -89,13 +102,15 @@ async fn pass(
     ended: Arc<AtomicBool>,
 ) {
     let mut buffer = vec![0; 16 * 1024];
+    let born = state.borrow().silences;
     while !ended.load(Ordering::Relaxed) {
         let now = *state.borrow_and_update();
-        if now == State::Cut {
+        if now.mode == Mode::Cut {
             break;
         }
+        let is_open = now.mode == Mode::Open && now.silences == born;
         tokio::select! {
-            read = from.read(&mut buffer), if now == State::Open => match read {
+            read = from.read(&mut buffer), if is_open => match read {
                 Ok(length @ 1..) if to.write_all(&buffer[..length]).await.is_ok() => {}
                 _ => break,
             },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, PRICE, Proxy, Side, User, World, eventually, within};
+use acceptance::{Answer, PRICE, Proxy, Side, User, World, at_once, eventually, within};
 use serde_json::json;
 
 fn cuttable(proxy: Option<&Proxy>) -> &Proxy {
@@ -184,12 +184,49 @@ fn one_request_too_many_is_told_so() {
         let (ann, bob) = (world.user("ann"), world.user("bob"));
         let calls = (0..60).map(|_| ann.booking("GET", "/v1/points").into_future());
         let joins = (0..60).map(|_| bob.call(Side::Queue, "POST", "/v1/queues/main/tokens").into_future());
-        for answers in [acceptance::at_once(calls).await, acceptance::at_once(joins).await] {
+        for answers in [at_once(calls).await, at_once(joins).await] {
             assert!(answers.iter().any(|answer| answer.status < 300), "{answers:?}");
             assert!(answers.iter().any(|answer| answer.status == 503), "all were served: {answers:?}");
             for answer in answers.into_iter().filter(|answer| answer.status >= 300) {
                 answer.refused(503, "overloaded");
             }
         }
+    });
+}
+
+/// What is on connections that have died without a word does not hang for ever, and nothing hangs on it.
+#[test]
+fn connections_to_postgres_that_go_silent_are_given_up() {
+    World::s1().with_outages().run(async |world| {
+        let buyers = world.users("buyer", 12);
+        for buyer in &buyers {
+            buyer.enter().await;
+        }
+        at_once(buyers.iter().map(|buyer| buyer.charge(10 * PRICE))).await;
+        buyers[0].seats(world.date()).await.ok(200);
+        cuttable(world.postgres.as_ref()).silence();
+        for (seat, buyer) in (1..).zip(&buyers) {
+            let held = within(Duration::from_secs(60), "seats are held again", async || {
+                let answer = buyer.reserve(world.date(), &[seat]).await;
+                if answer.status == 201 { Ok(answer) } else { Err(format!("{answer:?}")) }
+            })
+            .await;
+            buyer.pay(&held).await.ok(201);
+        }
+        within(Duration::from_secs(60), "the queue is told of all", async || {
+            let completed = world.admin().number("completed_total").await;
+            if completed == 12 { Ok(()) } else { Err(completed.to_string()) }
+        })
+        .await;
+        within(Duration::from_secs(20), "the map is shown again", async || {
+            let map = world.get(Side::Booking, &format!("/v1/schedules/{}/seats", world.date().id));
+            let answer = map.bearer(&world.entry_token("inspector", "main").await).await;
+            if answer.status == 200 && answer["remaining"] == 38 {
+                Ok(())
+            } else {
+                Err(format!("{answer:?}"))
+            }
+        })
+        .await;
     });
 }
