@@ -235,9 +235,9 @@ fn everybody_sees_their_own_change_at_once() {
         .await;
         at_once((1_i64..).zip(&tokens).map(|(seat, token)| async move {
             let replica = usize::try_from(seat).unwrap() % 2;
-            let hold = world.call(Side::Booking, "POST", "/v1/reservations").bearer(token).on(replica);
+            let call = world.call(Side::Booking, "POST", "/v1/reservations").bearer(token).on(replica);
             let body = json!({ "schedule_id": world.date().id, "seat_numbers": [seat] });
-            let held = hold.json(&body).await.ok(201).text("reservation_id");
+            let held = call.json(&body).await.ok(201).text("reservation_id");
             assert!(shown(world, token, replica).await.held.contains(&seat), "seat {seat} after its hold");
             if seat % 3 == 0 {
                 let path = format!("/v1/reservations/{held}");
