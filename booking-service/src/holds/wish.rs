@@ -228,7 +228,10 @@ mod tests {
         assert!(SeatNumbers::parse(vec![]).is_err());
         assert!(SeatNumbers::parse(vec![2, 1, 2]).is_err());
         assert_eq!(numbers(&[i64::MAX, -1]).possible(), [-1]);
-        assert_eq!(numbers(&[9, 4, 2, 7, i64::MAX, i64::MIN]).beside(&[2, 3, 4, 8]), [i64::MIN, 7, 9, i64::MAX]);
+        assert_eq!(
+            numbers(&[9, 4, 2, 7, i64::MAX, i64::MIN]).beside(&[2, 3, 4, 8]),
+            [i64::MIN, 7, 9, i64::MAX]
+        );
         assert_eq!(numbers(&[1, 2]).beside(&[]), [1, 2]);
     }
 
