@@ -13,8 +13,12 @@
 //!   better seat is never passed over for a tidier hall.
 //! - apart: the free seats in the order of their numbers, so many at a time.
 //!
-//! Invariants: no two choices share a seat, so that people who try at the same time can be given
-//! different ones; and there is a first choice exactly when there is any choice at all.
+//! Invariants:
+//!
+//! - no two choices share a seat, so that people who try at the same time can be given different ones;
+//! - there is a first choice exactly when there is any choice at all;
+//! - whatever follows a seat changes no choice before it: the first choices of a part of the hall that
+//!   begins where the hall begins are those of the hall. So a hall is read only as far as is needed.
 
 /// A seat of a hall, as far as the choice is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,15 @@ pub struct Best {
     pub section: Option<String>,
     /// In one row, side by side.
     pub together: bool,
+}
+
+/// What a hall, or a section, has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Single seats.
+    pub available: i64,
+    /// The most of them side by side in one row.
+    pub longest_run: i64,
 }
 
 impl Best {
@@ -57,9 +70,10 @@ impl Best {
         choices
     }
 
-    /// How many single seats are left of those it could choose from.
-    pub fn available(&self, seats: &[Seat<'_>]) -> usize {
-        self.open_to(seats).count()
+    /// Whether there is a choice among what is left.
+    pub fn fits(&self, left: Left) -> bool {
+        let room = if self.together { left.longest_run } else { left.available };
+        i64::try_from(self.count).is_ok_and(|count| count <= room)
     }
 
     fn open_to<'s, 'a>(&'s self, seats: &'s [Seat<'a>]) -> impl Iterator<Item = &'s Seat<'a>> {
@@ -103,7 +117,6 @@ mod tests {
         assert_eq!(best(4, false).choices(&seats, nobody, ALL), [[1, 2, 3, 6], [7, 8, 9, 10]]);
         assert_eq!(best(2, true).choices(&seats, nobody, 1), [[1, 2]]);
         assert!(best(6, true).choices(&seats, nobody, ALL).is_empty());
-        assert_eq!(best(6, true).available(&seats), 8);
     }
 
     #[test]
@@ -116,7 +129,6 @@ mod tests {
         assert!(best(2, true).choices(&seats, nobody, ALL).is_empty());
         let in_b = Best { count: 1, section: Some("B".into()), together: true };
         assert_eq!(in_b.choices(&seats, nobody, ALL), [[3]]);
-        assert_eq!(in_b.available(&seats), 1);
         seats.remove(1);
         assert!(best(2, true).choices(&seats, nobody, ALL).is_empty(), "3 is not beside 1");
     }
@@ -127,7 +139,6 @@ mod tests {
         let avoided = |number| number == 1 || number == 2;
         assert_eq!(best(2, true).choices(&seats, avoided, ALL), [[3, 4], [5, 6]]);
         assert_eq!(best(3, false).choices(&seats, avoided, ALL), [[3, 4, 5]]);
-        assert_eq!(best(3, false).available(&seats), 6);
     }
 
     /// All that would do, each found by itself.
@@ -184,6 +195,8 @@ mod tests {
             if wish.together {
                 assert!(choices.iter().all(|choice| all.contains(choice)), "{told}");
             }
+            let part = wish.choices(&seats[..next(seats.len() + 1)], nobody, ALL);
+            assert!(choices.starts_with(&part), "{told}: of a part {part:?}");
             let mut taken: Vec<i32> = choices.concat();
             taken.sort_unstable();
             taken.dedup();

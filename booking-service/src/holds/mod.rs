@@ -17,7 +17,8 @@
 //! - all seats or none: one statement, which counts what it took;
 //! - a seat is named as taken only when somebody visibly has it: who meets a transaction that is
 //!   half-way tries again until it has ended;
-//! - `seats_unavailable` likewise: no choice was left among the seats that nobody visibly has;
+//! - `seats_unavailable` likewise: no choice was left among the seats that nobody visibly has, as one
+//!   statement over the whole hall proves, whatever the pieces showed in which a hall is read;
 //! - losers do not write: they are refused by a look without a lock;
 //! - a hold is worth nothing from its deadline on: every statement compares it with the database's
 //!   clock, and the next holder overwrites it;

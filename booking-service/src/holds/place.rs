@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::best::{Best, Seat};
 use super::model::Reservation;
-use super::store::{self, NewHold};
-use super::tries::{Choice, Misses, Try};
+use super::store::{self, FreeSeat, NewHold};
+use super::tries::{Choice, Misses, Seen, Try};
 use super::wish::{DateLook, Look, Obstacle, Wanted};
 use super::{Holds, Refusal};
 use crate::admitted::{Caller, Entry};
@@ -30,6 +30,11 @@ use crate::retry;
 
 /// How long a request waits for transactions that are half-way with its seats.
 const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How many free seats of a hall are read first, and how much more with each piece: few statements, and
+/// little that is read in vain.
+const FIRST_PIECE: i64 = 128;
+const PIECE_GROWTH: i64 = 4;
 
 /// The settings of holds.
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +156,8 @@ impl Holds {
         Ok(Some((held, spent)))
     }
 
-    /// The best seats that nobody has or tries for here; `None` when there are only such.
+    /// The best seats that nobody has or tries for here; `None` when there are only such. The hall is read
+    /// no further than is needed.
     async fn choose<'h>(
         &'h self,
         conn: &mut Conn,
@@ -159,16 +165,37 @@ impl Holds {
         best: &Best,
         aim: &mut Aim<'h>,
     ) -> Result<Option<Vec<i32>>, Refusal> {
-        let free = store::free_seats(conn, self.db.offset_ms(), schedule, best.section.as_deref()).await?;
-        let seats: Vec<Seat<'_>> = free.iter().map(Seat::from).collect();
-        match self.tries.choose(schedule, best, &seats, aim.misses, retry::dice) {
-            Choice::These(these) => Ok(Some(aim.at.insert(these).numbers().to_vec())),
-            Choice::OthersAreThere => Ok(None),
-            Choice::Nothing { available } => {
-                let (wanted, together) = (best.count, best.together);
-                Err(Obstacle::SeatsUnavailable { wanted, available, together }.into())
+        let (offset, section) = (self.db.offset_ms(), best.section.as_deref());
+        store::walk_in_order(conn).await?;
+        let (mut free, mut piece) = (Vec::new(), FIRST_PIECE);
+        loop {
+            let after = free.last().map_or(0, |seat: &FreeSeat| seat.number);
+            let more = store::free_seats(conn, offset, schedule, section, after, piece).await?;
+            let to_the_end = (more.len() as u64) < piece.unsigned_abs();
+            free.extend(more);
+            let seats: Vec<Seat<'_>> = free.iter().map(Seat::from).collect();
+            let seen = Seen { seats: &seats, to_the_end };
+            match self.tries.choose(schedule, best, &seen, aim.misses, retry::dice) {
+                Choice::These(these) => return Ok(Some(aim.at.insert(these).numbers().to_vec())),
+                Choice::OthersAreThere => return Ok(None),
+                Choice::Nothing => {
+                    self.prove_nothing_left(conn, schedule, best).await?;
+                    return Ok(None);
+                }
+                Choice::TooFew => piece = piece.saturating_mul(PIECE_GROWTH),
             }
         }
+    }
+
+    /// Refuses, unless a seat was freed behind the reader.
+    async fn prove_nothing_left(&self, conn: &mut Conn, schedule: Uuid, best: &Best) -> Result<(), Refusal> {
+        let left = store::left(conn, self.db.offset_ms(), schedule, best.section.as_deref()).await?;
+        if best.fits(left) {
+            return Ok(());
+        }
+        let available = usize::try_from(left.available).unwrap_or_default();
+        let (wanted, together) = (best.count, best.together);
+        Err(Obstacle::SeatsUnavailable { wanted, available, together }.into())
     }
 
     /// What the store shows of the wish, when nothing is in its way.

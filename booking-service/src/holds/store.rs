@@ -5,7 +5,7 @@ use shared::page::PageOf;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::best::Seat;
+use super::best::{Left, Seat};
 use super::model::{Reservation, Standing, Status, remaining_seconds, reserved};
 use super::wish::{DateLook, Look, Wanted};
 use crate::admitted::Entry;
@@ -109,7 +109,7 @@ pub async fn line_up(conn: &mut Conn, schedule: Uuid, user: &str) -> Result<()> 
 /// A seat that can be held now.
 #[derive(FromRow)]
 pub struct FreeSeat {
-    number: i32,
+    pub number: i32,
     section: Option<String>,
     row: Option<String>,
 }
@@ -121,26 +121,64 @@ impl<'a> From<&'a FreeSeat> for Seat<'a> {
     }
 }
 
-/// The seats of a date, or of one section, that nobody visibly has, in the order of their numbers.
+/// Until the transaction ends, the planner walks along an index. Of a new hall, which nobody has analyzed, it
+/// would rather fetch all seats and sort them.
+pub async fn walk_in_order(conn: &mut Conn) -> Result<()> {
+    sqlx::query("set local enable_bitmapscan = off").execute(conn).await?;
+    Ok(())
+}
+
+/// The first `most` seats of a date, or of one section, behind the seat number `after` that nobody visibly
+/// has, in the order of their numbers.
 pub async fn free_seats(
     conn: &mut Conn,
     offset_ms: i64,
     schedule: Uuid,
     section: Option<&str>,
+    after: i32,
+    most: i64,
 ) -> Result<Vec<FreeSeat>> {
     Ok(sqlx::query_as(
         r"
         select number, section, row from seats
-        where schedule_id = $2 and ($3::text is null or section = $3)
+        where schedule_id = $2 and number > $4 and ($3::text is null or section = $3)
             and (state = 'free' or (state = 'held' and held_until <= (select db_now($1))))
         order by number
+        limit $5
         ",
     )
     .bind(offset_ms)
     .bind(schedule)
     .bind(section)
+    .bind(after)
+    .bind(most)
     .fetch_all(conn)
     .await?)
+}
+
+/// All that is left, seen in one moment: pieces that are read one after the other prove nothing, because a
+/// seat may be freed behind the reader while another is taken before him.
+pub async fn left(conn: &mut Conn, offset_ms: i64, schedule: Uuid, section: Option<&str>) -> Result<Left> {
+    let (available, longest_run) = sqlx::query_as(
+        r"
+        with free as (
+            select section, row,
+                number - row_number() over (partition by section, row order by number) as run
+            from seats
+            where schedule_id = $2 and ($3::text is null or section = $3)
+                and (state = 'free' or (state = 'held' and held_until <= (select db_now($1))))
+        ), runs as (
+            select count(*) as length from free group by section, row, run
+        )
+        select coalesce(sum(length), 0)::bigint as available, coalesce(max(length), 0) as longest_run from runs
+        ",
+    )
+    .bind(offset_ms)
+    .bind(schedule)
+    .bind(section)
+    .fetch_one(conn)
+    .await?;
+    Ok(Left { available, longest_run })
 }
 
 /// A hold to be made.

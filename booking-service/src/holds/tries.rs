@@ -12,6 +12,13 @@ use uuid::Uuid;
 
 use super::best::{Best, Seat};
 
+/// A hall from its first seat on, as far as it was read.
+pub struct Seen<'a> {
+    pub seats: &'a [Seat<'a>],
+    /// Nothing follows.
+    pub to_the_end: bool,
+}
+
 /// Among how many choices the second try chooses; each further one among twice as many.
 const FIRST_SPREAD: usize = 4;
 const LARGEST_SPREAD: usize = 128;
@@ -39,12 +46,12 @@ pub struct Try<'a> {
 /// What there is to try for.
 pub enum Choice<'a> {
     These(Try<'a>),
+    /// Fewer choices so far than there should be to choose among, and more to read.
+    TooFew,
     /// Only what others are trying for: they have it or it is free in a moment.
     OthersAreThere,
-    /// Nothing: so many single seats are left.
-    Nothing {
-        available: usize,
-    },
+    /// To the end, nothing.
+    Nothing,
 }
 
 impl Tries {
@@ -54,17 +61,20 @@ impl Tries {
         &self,
         schedule: Uuid,
         wish: &Best,
-        seats: &[Seat<'_>],
+        seen: &Seen<'_>,
         misses: &Misses,
         dice: impl Fn(usize) -> usize,
     ) -> Choice<'_> {
         let mut tried = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_avoided = |number| misses.seats.contains(&number) || tried.contains(&(schedule, number));
-        let mut choices = wish.choices(seats, is_avoided, spread(misses.count));
+        let most = spread(misses.count);
+        let mut choices = wish.choices(seen.seats, is_avoided, most);
+        if choices.len() < most && !seen.to_the_end {
+            return Choice::TooFew;
+        }
         if choices.is_empty() {
-            let is_gone = wish.choices(seats, |_| false, 1).is_empty();
-            let available = wish.available(seats);
-            return if is_gone { Choice::Nothing { available } } else { Choice::OthersAreThere };
+            let is_gone = wish.choices(seen.seats, |_| false, 1).is_empty();
+            return if is_gone { Choice::Nothing } else { Choice::OthersAreThere };
         }
         let numbers = choices.swap_remove(dice(choices.len()));
         tried.extend(numbers.iter().map(|number| (schedule, *number)));
@@ -104,6 +114,10 @@ mod tests {
         (1..=count).map(|number| Seat { number, section: None, row: None, available: true }).collect()
     }
 
+    fn all<'a>(seats: &'a [Seat<'a>]) -> Seen<'a> {
+        Seen { seats, to_the_end: true }
+    }
+
     fn pair() -> Best {
         Best { count: 2, section: None, together: true }
     }
@@ -122,13 +136,13 @@ mod tests {
     #[test]
     fn those_who_try_at_once_try_for_different_seats() {
         let (tries, date, seats) = (Tries::default(), Uuid::nil(), seats(5));
-        let choose = || tries.choose(date, &pair(), &seats, &Misses::default(), |_| 0);
+        let choose = || tries.choose(date, &pair(), &all(&seats), &Misses::default(), |_| 0);
         let (first, second) = (choose(), choose());
         assert_eq!((numbers(&first), numbers(&second)), (vec![1, 2], vec![3, 4]));
         assert!(matches!(choose(), Choice::OthersAreThere));
         drop(first);
         assert_eq!(numbers(&choose()), [1, 2]);
-        let elsewhere = tries.choose(Uuid::max(), &pair(), &seats, &Misses::default(), |_| 0);
+        let elsewhere = tries.choose(Uuid::max(), &pair(), &all(&seats), &Misses::default(), |_| 0);
         assert_eq!(numbers(&elsewhere), [1, 2], "seats of another date are others");
     }
 
@@ -136,7 +150,7 @@ mod tests {
     fn whoever_missed_looks_elsewhere_and_further() {
         let (tries, date, seats) = (Tries::default(), Uuid::nil(), seats(40));
         let choose = |seats_missed, count| {
-            tries.choose(date, &pair(), &seats, &missed(seats_missed, count), |n| n - 1)
+            tries.choose(date, &pair(), &all(&seats), &missed(seats_missed, count), |n| n - 1)
         };
         assert_eq!(numbers(&choose(&[], 0)), [1, 2], "the first time the best");
         assert_eq!(numbers(&choose(&[1, 2], 1)), [9, 10]);
@@ -148,13 +162,65 @@ mod tests {
     fn there_is_nothing_only_when_nothing_is_free() {
         let (tries, date, mut seats) = (Tries::default(), Uuid::nil(), seats(3));
         seats[1].available = false;
-        let choice = tries.choose(date, &pair(), &seats, &Misses::default(), |_| 0);
-        assert!(matches!(choice, Choice::Nothing { available: 2 }));
+        let choice = tries.choose(date, &pair(), &all(&seats), &Misses::default(), |_| 0);
+        assert!(matches!(choice, Choice::Nothing));
         seats[1].available = true;
-        let choice = tries.choose(date, &pair(), &seats, &missed(&[1], 1), |_| 0);
+        let choice = tries.choose(date, &pair(), &all(&seats), &missed(&[1], 1), |_| 0);
         assert_eq!(numbers(&choice), [2, 3], "what was missed is left out");
         drop(choice);
-        let choice = tries.choose(date, &pair(), &seats, &missed(&[2], 1), |_| 0);
+        let choice = tries.choose(date, &pair(), &all(&seats), &missed(&[2], 1), |_| 0);
         assert!(matches!(choice, Choice::OthersAreThere), "and is no proof that nothing is left");
+    }
+
+    /// Small numbers from a stream of them.
+    fn stream(mut state: u64) -> impl FnMut(i32) -> i32 {
+        move |below| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            i32::try_from(state >> 33).unwrap() % below
+        }
+    }
+
+    /// The free seats of a hall of rows.
+    fn free(next: &mut impl FnMut(i32) -> i32) -> Vec<Seat<'static>> {
+        let rows = [Some("1"), Some("2"), Some("3"), None];
+        let (size, length, holes) = (next(120), next(12) + 1, next(6) + 2);
+        let seats = (1..=size).filter_map(|number| {
+            let row = rows[usize::try_from(number / length % 4).unwrap()];
+            (next(holes) != 0).then_some(Seat { number, section: None, row, available: true })
+        });
+        seats.collect()
+    }
+
+    #[test]
+    fn a_hall_read_in_pieces_gives_what_the_whole_gives() {
+        let (mut next, mut early, mut late) = (stream(7), 0, 0);
+        for trial in 0..20_000 {
+            let (tries, seats) = (Tries::default(), free(&mut next));
+            let count = usize::try_from(next(4) + 1).unwrap();
+            let wish = Best { count, section: None, together: next(3) != 0 };
+            let of_others: Vec<i32> = (0..next(10)).map(|_| next(30)).collect();
+            tries.0.lock().unwrap().extend(of_others.iter().map(|number| (Uuid::nil(), *number)));
+            let misses = missed(&[next(9), next(9)], next(4).unsigned_abs());
+            let pick = usize::try_from(next(1000)).unwrap();
+            let choose = |seen| tries.choose(Uuid::nil(), &wish, &seen, &misses, |below| pick % below);
+            let whole = choose(all(&seats));
+            let expected = (std::mem::discriminant(&whole), numbers(&whole));
+            drop(whole);
+            let mut read = 0;
+            loop {
+                read = seats.len().min(read + usize::try_from(next(20) + 1).unwrap());
+                let to_the_end = read == seats.len();
+                let choice = choose(Seen { seats: &seats[..read], to_the_end });
+                if matches!(choice, Choice::TooFew) {
+                    assert!(!to_the_end);
+                    continue;
+                }
+                let told = format!("trial {trial}: {read} of {seats:?}, {wish:?} beside {of_others:?}");
+                assert_eq!((std::mem::discriminant(&choice), numbers(&choice)), expected, "{told}");
+                *(if to_the_end { &mut late } else { &mut early }) += 1;
+                break;
+            }
+        }
+        assert!(early > 5_000 && late > 1_000, "{early} found before the end, {late} at it");
     }
 }

@@ -101,9 +101,10 @@ impl SeatNumbers {
         self.0.iter().filter_map(|number| i32::try_from(*number).ok()).collect()
     }
 
-    /// Those that are not among `known`.
+    /// Those that are not among `known`, which is in the order of its numbers.
     pub fn beside(&self, known: &[i32]) -> Vec<i64> {
-        let is_known = |number: &i64| i32::try_from(*number).is_ok_and(|number| known.contains(&number));
+        let is_known =
+            |number: &i64| i32::try_from(*number).is_ok_and(|number| known.binary_search(&number).is_ok());
         self.0.iter().copied().filter(|number| !is_known(number)).collect()
     }
 }
@@ -127,7 +128,7 @@ pub struct DateLook {
     pub owned: i64,
     /// Whether the hall has the wanted section, if there is one.
     pub has_section: bool,
-    /// Of the wanted numbers, those the hall has.
+    /// Of the wanted numbers, those the hall has; in their order.
     pub known: Vec<i32>,
     /// Of those, the ones visibly held or sold.
     pub taken: Vec<i32>,
@@ -227,6 +228,11 @@ mod tests {
         assert!(SeatNumbers::parse(vec![]).is_err());
         assert!(SeatNumbers::parse(vec![2, 1, 2]).is_err());
         assert_eq!(numbers(&[i64::MAX, -1]).possible(), [-1]);
+        assert_eq!(
+            numbers(&[9, 4, 2, 7, i64::MAX, i64::MIN]).beside(&[2, 3, 4, 8]),
+            [i64::MIN, 7, 9, i64::MAX]
+        );
+        assert_eq!(numbers(&[1, 2]).beside(&[]), [1, 2]);
     }
 
     /// Everything is wrong at once; each mend uncovers the next refusal of the contract's order.

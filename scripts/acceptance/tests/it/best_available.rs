@@ -271,3 +271,49 @@ fn the_limit_per_person_holds_for_seats_we_choose() {
         }
     });
 }
+
+/// All seats of a range but those that are to be left, in holds as large as they may be.
+async fn hold_all(user: &User<'_>, date: &Date, numbers: impl Iterator<Item = i64>) {
+    for part in numbers.collect::<Vec<_>>().chunks(1000) {
+        user.reserve(date, part).await.ok(201);
+    }
+}
+
+/// A hall is read in pieces: what is free lies behind all of them, or across the border of two.
+#[test]
+fn the_last_seats_of_a_large_hall_are_found() {
+    World::s4().open_door().booking_flags(&["--max-seats-per-reservation", "1000"]).run(async |world| {
+        let date = world.add_date(world.concert(), 5000).await;
+        let (ann, bob) = (inside(world, "ann").await, inside(world, "bob").await);
+        hold_all(&ann, &date, (1..=4000).filter(|number| number % 2 == 0)).await;
+        hold_all(&ann, &date, (4000..4996).filter(|number| number % 2 == 1)).await;
+        let wish = async |count: u64, together: bool| {
+            bob.wish(&date, json!({ "count": count, "together": together })).await
+        };
+        // Odd numbers up to 3999, then even ones; 4994 is single, 4996 to 5000 are side by side.
+        assert_eq!(numbers(&wish(3, true).await.ok(201)), [4996, 4997, 4998]);
+        assert_eq!(numbers(&wish(2, true).await.ok(201)), [4999, 5000]);
+        let gone = wish(2, true).await.refused(409, "seats_unavailable");
+        assert_eq!(gone.int("available"), 2497);
+        let apart = wish(1000, false).await.ok(201);
+        assert_eq!(numbers(&apart), (0..1000).map(|n| 2 * n + 1).collect::<Vec<_>>());
+        hold_all(&ann, &date, (2001..4000).step_by(2).chain((4002..4994).step_by(2))).await;
+        assert_eq!(numbers(&wish(1, true).await.ok(201)), [4994]);
+        assert_eq!(wish(1, true).await.refused(409, "seats_unavailable").int("available"), 0);
+    });
+}
+
+#[test]
+fn seats_side_by_side_are_found_wherever_a_piece_ends() {
+    World::s4().open_door().booking_flags(&["--max-seats-per-reservation", "1000"]).run(async |world| {
+        let (ann, bob) = (inside(world, "ann").await, inside(world, "bob").await);
+        // So many single seats come first that the pair is the last of a piece, across its end, behind it.
+        for before in [126_u32, 127, 128, 638, 639, 640] {
+            let date = world.add_date(world.concert(), 2 * before + 2).await;
+            let before = i64::from(before);
+            hold_all(&ann, &date, (1..=2 * before).filter(|number| number % 2 == 0)).await;
+            let pair = bob.wish(&date, json!({ "count": 2 })).await.ok(201);
+            assert_eq!(numbers(&pair), [2 * before + 1, 2 * before + 2]);
+        }
+    });
+}
