@@ -13,6 +13,7 @@
 mod layers;
 mod leftover;
 mod listener;
+mod unsent;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,5 +75,22 @@ impl Stack {
             in_flight: Arc::new(tokio::sync::Semaphore::new(config.max_requests)),
             limits: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::ServeConfig;
+
+    /// As they are when nobody sets them.
+    pub(super) fn settings() -> ServeConfig {
+        #[derive(clap::Parser)]
+        struct Settings {
+            #[command(flatten)]
+            serve: ServeConfig,
+        }
+        Settings::parse_from(["test"]).serve
     }
 }
