@@ -75,13 +75,21 @@ pub struct Problem {
     members: Map<String, Value>,
     retry_after_seconds: Option<u32>,
     cause: Option<String>,
+    is_usual: bool,
 }
 
 impl Problem {
     /// A problem that says `detail` to the client.
     pub fn new(code: &'static Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let retry_after_seconds = matches!(code.status, 429 | 503).then_some(1);
-        Self { code, detail: detail.into(), members: Map::new(), retry_after_seconds, cause: None }
+        Self {
+            code,
+            detail: detail.into(),
+            members: Map::new(),
+            retry_after_seconds,
+            cause: None,
+            is_usual: false,
+        }
     }
 
     /// 422 for one field.
@@ -119,6 +127,12 @@ impl Problem {
         self
     }
 
+    /// A refusal of 503 that is no failure of ours: it is logged as those below 500 are.
+    pub fn usual(mut self) -> Self {
+        self.is_usual = true;
+        self
+    }
+
     /// The same occurrence under another code, where a route names its refusal more closely.
     pub fn renamed(mut self, code: &'static Code) -> Self {
         self.code = code;
@@ -153,6 +167,7 @@ impl Problem {
 pub(crate) struct Refused {
     pub code: &'static str,
     pub cause: Option<String>,
+    pub is_usual: bool,
 }
 
 impl IntoResponse for Problem {
@@ -168,7 +183,8 @@ impl IntoResponse for Problem {
         if self.code.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        response.extensions_mut().insert(Refused { code: self.code.word, cause: self.cause });
+        let (code, cause, is_usual) = (self.code.word, self.cause, self.is_usual);
+        response.extensions_mut().insert(Refused { code, cause, is_usual });
         response
     }
 }

@@ -155,7 +155,7 @@ impl IntoResponse for Refusal {
             }
             Self::AlreadyExtended => Problem::new(&codes::ALREADY_EXTENDED, "The hold was extended before."),
             Self::Crowded => {
-                Problem::new(&general::UNAVAILABLE, "Others are at these seats; nobody has them yet.")
+                Problem::new(&general::UNAVAILABLE, "Others are at these seats; nobody has them yet.").usual()
             }
             Self::Key(refusal) => return refusal.into_response(),
             Self::Db(error) => error.into(),

@@ -16,6 +16,7 @@ use http_body_util::Limited;
 use tracing::Instrument as _;
 
 use super::leftover::lend;
+use super::quiet::Quiet;
 use super::{PATIENCE, Stack};
 use crate::extract::TooLarge;
 use crate::problem::{Problem, REQUEST_ID, Refused, codes};
@@ -65,7 +66,7 @@ async fn observe(State(stack): State<Arc<Stack>>, request: Request, next: Next) 
     // What does not say otherwise is of one person and one moment.
     response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let elapsed = started.elapsed();
-    span.in_scope(|| log(&response, elapsed));
+    span.in_scope(|| log(&stack.quiet, &response, elapsed));
     let status = response.status().as_str().to_owned();
     let labels = [
         ("listener", stack.listener.to_owned()),
@@ -92,16 +93,18 @@ fn method_label(method: &Method) -> &str {
     }
 }
 
-/// Answers below 500 are the clients' business and go to debug.
-fn log(response: &Response, elapsed: std::time::Duration) {
+/// Answers below 500 are the clients' business and go to debug; 503 is one line a second and code.
+fn log(quiet: &Quiet, response: &Response, elapsed: std::time::Duration) {
     let status = response.status().as_u16();
     let refused = response.extensions().get::<Refused>();
     let code = refused.map(|refused| refused.code);
     let cause = refused.and_then(|refused| refused.cause.as_deref());
+    let is_usual = refused.is_some_and(|refused| refused.is_usual);
     let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    match status {
-        500 => tracing::error!(status, code, cause, ms, "request failed"),
-        501.. => tracing::warn!(status, code, cause, ms, "request not served"),
+    let turn = if status > 500 && !is_usual { quiet.turn(code, now()) } else { None };
+    match (status, turn) {
+        (500, _) => tracing::error!(status, code, cause, ms, "request failed"),
+        (_, Some(others)) => tracing::warn!(status, code, cause, ms, others, "request not served"),
         _ => tracing::debug!(status, code, cause, ms, "request answered"),
     }
 }

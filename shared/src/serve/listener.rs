@@ -1,5 +1,5 @@
 //! An accept loop of our own on hyper, for what `axum::serve` lacks: a time-out for slow headers,
-//! a cap on connections, and a drain that ends (streams are cancelled by the hard stop).
+//! one for clients that do not read, a cap on connections, and a drain that ends (streams are cancelled by the hard stop).
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt as _;
 
+use super::unsent::Deadlined;
 use super::{Peer, ServeConfig};
 use crate::lifecycle::Lifecycle;
 
@@ -25,6 +26,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_LIMIT: Duration = Duration::from_secs(75);
 /// How a connection begins that speaks HTTP/2 (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long bytes may wait for a client that takes none.
+const UNSENT_LIMIT: Duration = Duration::from_secs(20);
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
 /// What one connection too many is told, without reading its request.
@@ -37,6 +40,7 @@ content-type: application/problem+json\r\nretry-after: 1\r\nconnection: close\r\
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
+    pub(super) unsent_limit: Duration,
 }
 
 /// Binds `address` (`host:port`; port 0 = any free one).
@@ -44,7 +48,7 @@ pub async fn bind(address: &str) -> Result<Bound, String> {
     let failed = |error| format!("cannot listen on {address}: {error}");
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    Ok(Bound { listener, address })
+    Ok(Bound { listener, address, unsent_limit: UNSENT_LIMIT })
 }
 
 impl Bound {
@@ -66,7 +70,9 @@ impl Bound {
                 match accepted {
                     Ok((stream, peer)) => {
                         let slot = slots.clone().try_acquire_owned().ok();
-                        lifecycle.spawn(connection(stream, peer, slot, router.clone(), lifecycle.clone()));
+                        let limit = self.unsent_limit;
+                        let lived = lifecycle.clone();
+                        lifecycle.spawn(connection(stream, limit, peer, slot, router.clone(), lived));
                     }
                     Err(error) => {
                         // Out of file handles, mostly: wait for some to be closed.
@@ -81,6 +87,7 @@ impl Bound {
 
 async fn connection(
     mut stream: TcpStream,
+    unsent_limit: Duration,
     peer: SocketAddr,
     slot: Option<OwnedSemaphorePermit>,
     router: Router,
@@ -111,7 +118,8 @@ async fn connection(
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_LIMIT).max_buf_size(MAX_HEADER_BYTES);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
-    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let stream = TokioIo::new(Deadlined::new(stream, unsent_limit));
+    let mut served = std::pin::pin!(builder.serve_connection(stream, service));
     let outcome = tokio::select! {
         outcome = served.as_mut() => outcome,
         () = lifecycle.soft().cancelled() => {

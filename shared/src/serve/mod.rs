@@ -13,6 +13,8 @@
 mod layers;
 mod leftover;
 mod listener;
+mod quiet;
+mod unsent;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,7 @@ pub use layers::Peer;
 pub use listener::{Bound, bind};
 
 use crate::limits::Limits;
+use quiet::Quiet;
 
 /// Settings of both listeners.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -52,6 +55,8 @@ struct Stack {
     patient: &'static [&'static str],
     in_flight: Arc<tokio::sync::Semaphore>,
     limits: Option<Arc<Limits>>,
+    /// Shared by the clones: what this listener has logged.
+    quiet: Arc<Quiet>,
 }
 
 /// The layer stack of the public listener around `routes`.
@@ -73,6 +78,24 @@ impl Stack {
             patient: &[],
             in_flight: Arc::new(tokio::sync::Semaphore::new(config.max_requests)),
             limits: None,
+            quiet: Arc::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::ServeConfig;
+
+    /// As they are when nobody sets them.
+    pub(super) fn settings() -> ServeConfig {
+        #[derive(clap::Parser)]
+        struct Settings {
+            #[command(flatten)]
+            serve: ServeConfig,
+        }
+        Settings::parse_from(["test"]).serve
     }
 }

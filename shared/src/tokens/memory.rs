@@ -9,6 +9,9 @@
 //! finds its claims; a key that was removed or replaced takes with it what it has verified; times, and
 //! whether a token was spent or revoked, are judged anew at each use by those who ask.
 //!
+//! What is kept is what those who ask will use, a few hundred bytes: an identity provider's token says
+//! much more (`user.rs` drops it).
+//!
 //! Bounded by two halves: the young one fills, then takes the place of the old one. What is in use is
 //! carried over, what is not is gone after two turns; nothing has to be searched for.
 
@@ -20,7 +23,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::PublicKeys;
 use super::keyset::Key;
 
-/// Tokens of one kind; usually about half a kilobyte each.
+/// Tokens of one kind: 25 to 40 MB when full.
 const CAPACITY: usize = 65_536;
 /// A longer token is verified each time: what it says must not fill the memory.
 const LONGEST: usize = 2048;

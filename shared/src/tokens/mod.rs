@@ -62,12 +62,13 @@ pub fn install_crypto() {
 }
 
 /// Checks a signature and nothing else: claims and times are the caller's. A `memory` is for one
-/// `typ` and one set of `keys`.
-async fn verified<T: DeserializeOwned>(
+/// `typ` and one set of `keys`; it gets what `gist` leaves of the claims.
+async fn verified<C: DeserializeOwned, T>(
     token: &str,
     typ: Option<&str>,
     keys: &PublicKeys,
     memory: &Memory<T>,
+    gist: impl FnOnce(C) -> T,
 ) -> Result<Arc<T>, Untrusted> {
     let fingerprint = memory::fingerprint(token);
     if let Some(claims) = fingerprint.and_then(|token| memory.find(&token, keys)) {
@@ -81,8 +82,8 @@ async fn verified<T: DeserializeOwned>(
     if header.alg != key.algorithm {
         return Err(Untrusted::BadSignature);
     }
-    let decoded = jsonwebtoken::decode::<T>(token, &key.decoding, &signature_only(key.algorithm));
-    let claims = Arc::new(decoded.map(|data| data.claims).map_err(|error| match error.kind() {
+    let decoded = jsonwebtoken::decode::<C>(token, &key.decoding, &signature_only(key.algorithm));
+    let claims = Arc::new(decoded.map(|data| gist(data.claims)).map_err(|error| match error.kind() {
         jsonwebtoken::errors::ErrorKind::InvalidSignature => Untrusted::BadSignature,
         _ => Untrusted::Malformed,
     })?);

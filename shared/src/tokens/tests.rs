@@ -34,7 +34,7 @@ struct Scene {
     _server: JoinSet<()>,
 }
 
-fn new_key() -> SigningKey {
+pub(super) fn new_key() -> SigningKey {
     let document = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).unwrap();
     let body = STANDARD.encode(document.as_ref());
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");

@@ -42,7 +42,8 @@ pub fn is_user(name: &str) -> bool {
     (1..=MAX_USER_BYTES).contains(&name.len()) && !name.contains('\0')
 }
 
-#[derive(Debug, Deserialize)]
+/// All that a token says; lives while it is read.
+#[derive(Deserialize)]
 struct UserClaims {
     sub: Option<String>,
     exp: Option<i64>,
@@ -53,6 +54,18 @@ struct UserClaims {
     others: HashMap<String, Value>,
 }
 
+/// What is kept of it: what providers say besides is large and ours to forget.
+#[derive(Debug)]
+struct Gist {
+    /// `None` when nobody can be called that.
+    user: Option<String>,
+    exp: Option<i64>,
+    nbf: Option<i64>,
+    /// Whether issuer and audience are the configured ones.
+    is_for_us: bool,
+    lane: Option<String>,
+}
+
 /// Who a genuine token names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownUser {
@@ -61,7 +74,7 @@ pub struct KnownUser {
     pub lane: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(untagged)]
 enum Audience {
     One(String),
@@ -85,14 +98,14 @@ pub struct UserTokens {
     audience: Option<String>,
     lane_claim: Option<String>,
     /// Of the provider's tokens.
-    memory: Memory<UserClaims>,
+    memory: Memory<Gist>,
     clock: Clock,
 }
 
 struct Development {
     key: SigningKey,
     keys: PublicKeys,
-    memory: Memory<UserClaims>,
+    memory: Memory<Gist>,
 }
 
 impl UserTokens {
@@ -138,33 +151,44 @@ impl UserTokens {
 
     /// The user that a genuine, unexpired token names.
     pub async fn verify(&self, token: &str) -> Result<KnownUser, Untrusted> {
-        let claims = self.signed_claims(token).await?;
-        let id = claims.sub.as_ref().filter(|sub| is_user(sub)).ok_or(Untrusted::Malformed)?;
-        check_times(claims.exp.ok_or(Untrusted::Malformed)?, claims.nbf, self.clock.unix_seconds())?;
-        if self.issuer.as_ref().is_some_and(|issuer| claims.iss.as_ref() != Some(issuer)) {
+        let gist = self.signed_gist(token).await?;
+        let id = gist.user.as_ref().ok_or(Untrusted::Malformed)?;
+        check_times(gist.exp.ok_or(Untrusted::Malformed)?, gist.nbf, self.clock.unix_seconds())?;
+        if !gist.is_for_us {
             return Err(Untrusted::WrongAudience);
         }
-        let audience = claims.aud.as_ref();
-        if self.audience.as_ref().is_some_and(|expected| !audience.is_some_and(|aud| aud.has(expected))) {
-            return Err(Untrusted::WrongAudience);
-        }
-        let lane = self.lane_claim.as_ref().and_then(|claim| claims.others.get(claim)?.as_str());
-        Ok(KnownUser { id: id.clone(), lane: lane.map(str::to_owned) })
+        Ok(KnownUser { id: id.clone(), lane: gist.lane.clone() })
     }
 
-    async fn signed_claims(&self, token: &str) -> Result<Arc<UserClaims>, Untrusted> {
+    async fn signed_gist(&self, token: &str) -> Result<Arc<Gist>, Untrusted> {
         if super::entry::claims_to_be(token) {
             return Err(Untrusted::Malformed);
         }
+        let gist = |claims| self.gist(claims);
         if let Some(development) = &self.development {
-            let claims = verified(token, None, &development.keys, &development.memory).await;
-            if claims.is_ok() || self.provider.is_none() {
-                return claims;
+            let known = verified(token, None, &development.keys, &development.memory, gist).await;
+            if known.is_ok() || self.provider.is_none() {
+                return known;
             }
         }
         match &self.provider {
-            Some(keys) => verified(token, None, keys, &self.memory).await,
+            Some(keys) => verified(token, None, keys, &self.memory, gist).await,
             None => Err(Untrusted::UnknownKey),
+        }
+    }
+
+    fn gist(&self, claims: UserClaims) -> Gist {
+        let UserClaims { sub, exp, nbf, iss, aud, others } = claims;
+        let is_issuer = self.issuer.is_none() || self.issuer == iss;
+        let is_audience =
+            self.audience.as_ref().is_none_or(|expected| aud.as_ref().is_some_and(|aud| aud.has(expected)));
+        let lane = self.lane_claim.as_ref().and_then(|claim| others.get(claim)?.as_str());
+        Gist {
+            user: sub.filter(|sub| is_user(sub)),
+            exp,
+            nbf,
+            is_for_us: is_issuer && is_audience,
+            lane: lane.map(str::to_owned),
         }
     }
 
@@ -193,5 +217,41 @@ impl UserTokens {
             lane: self.lane_claim.as_deref().zip(lane).map(|claim| HashMap::from([claim])),
         };
         Some(development.key.sign("JWT", &claims))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::fingerprint;
+    use super::super::tests::new_key;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_remembered_token_keeps_nothing_that_is_not_used() {
+        super::super::install_crypto();
+        let (key, clock) = (new_key(), Clock::system());
+        let source = KeySource::Fixed(json!({ "keys": [key.jwk()] }));
+        let keys = Arc::new(PublicKeys::new(source, reqwest::Client::new(), clock.clone()));
+        keys.refresh().await.unwrap();
+        let mut said =
+            json!({ "sub": "ann", "exp": clock.unix_seconds() + 60, "tier": "vip", "aud": ["a", "us"] });
+        for number in 0..50 {
+            said[format!("foreign-{number}")] = json!({ "is": number });
+        }
+        let token = key.sign("JWT", &said).unwrap();
+        let users = UserTokens {
+            provider: Some(keys.clone()),
+            development: None,
+            issuer: None,
+            audience: Some("us".into()),
+            lane_claim: Some("tier".into()),
+            memory: Memory::default(),
+            clock,
+        };
+        let ann = KnownUser { id: "ann".into(), lane: Some("vip".into()) };
+        assert_eq!(users.verify(&token).await, Ok(ann.clone()));
+        let kept = users.memory.find(&fingerprint(&token).expect("short enough"), &keys).expect("remembered");
+        assert!(!format!("{kept:?}").contains("foreign"), "{kept:?}");
+        assert_eq!(users.verify(&token).await, Ok(ann));
     }
 }
