@@ -113,8 +113,8 @@ fn a_transaction_that_ends_late_is_heard_of_when_it_ends() {
         sqlx::query(hold).execute(&mut *tx).await.unwrap();
         for number in 1..=4 {
             ann.reserve(world.date(), &[number]).await.ok(201);
-            let taken: Vec<i64> = (1..=number).collect();
-            until_shown(world, &token, 0, &taken, &[]).await;
+            let numbers: Vec<i64> = (1..=number).collect();
+            until_shown(world, &token, 0, &numbers, &[]).await;
         }
         tx.commit().await.unwrap();
         until_shown(world, &token, 0, &[1, 2, 3, 4, 50], &[]).await;
