@@ -42,8 +42,8 @@ pub struct Admission {
     pub until_ms: i64,
     /// What its person polled with.
     pub queue_token: String,
-    /// It ended with a payment, if it had not ended before.
-    pub is_paid: bool,
+    /// When the payment was answered that ends it.
+    pub paid_ms: Option<i64>,
     /// It opens nothing any more.
     is_over: bool,
 }
@@ -183,7 +183,7 @@ impl<'w> Shopper<'w> {
             exp: claims.exp,
             until_ms: claims.exp * 1000,
             queue_token: answer.text("queue_token"),
-            is_paid: false,
+            paid_ms: None,
             is_over: false,
         });
         self.entry_token = token;
@@ -232,9 +232,8 @@ impl<'w> Shopper<'w> {
             return None;
         }
         let paid = paid.ok(201);
-        if let Some(last) = self.admissions.last_mut() {
-            last.is_paid = self.is_hold_its_own;
-        }
+        let paid_ms = self.is_hold_its_own.then(|| self.now_ms());
+        self.admissions.last_mut().unwrap().paid_ms = paid_ms;
         self.end_admissions(sent_ms);
         self.reservations.insert(reservation, "confirmed");
         Some(paid)

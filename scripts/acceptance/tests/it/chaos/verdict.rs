@@ -22,6 +22,10 @@ use super::{LIMITS, REPLICAS};
 /// The last holds lapse, and are swept; the relay rests for ten seconds at the most.
 const SETTLING: Duration = Duration::from_secs(30);
 const LEAST_PAYMENTS: usize = 10;
+/// Before a lease ends that has longer to go, the queue has heard of the payment, whoever is killed.
+const TELLING_MS: i64 = 25_000;
+/// Why a place has ended is known for ten minutes.
+const REASON_KNOWN_MS: i64 = 540_000;
 
 pub struct Verdict<'w> {
     pub world: &'w World,
@@ -52,7 +56,7 @@ impl Verdict<'_> {
         let unanswered: usize = self.shoppers.iter().map(|shopper| shopper.unanswered).sum();
         assert!(unanswered > 0, "nobody noticed anything");
         format!(
-            "{} deeds, {payments} of them payments, {} refunds, {} in doubt; {} admissions, {heard} ended in time; {unanswered} requests without an answer",
+            "{} deeds, {payments} of them payments, {} refunds, {} in doubt; {} admissions, {heard} ended by their payment; {unanswered} requests without an answer",
             self.deeds().count(),
             self.refunds().count(),
             self.deeds().filter(|(_, deed)| deed.was_in_doubt).count(),
@@ -190,14 +194,18 @@ impl Verdict<'_> {
         assert_eq!(audit["ok"], true, "{audit:?}");
     }
 
-    /// A slot whose lease still runs came back because the queue heard of the payment; how many did.
+    /// The queue has heard of each payment, and not only its lease has ended; how many of them.
     async fn completions(&self) -> usize {
         let now_ms = self.world.clock().now().timestamp_millis();
         let all = self
             .shoppers
             .iter()
             .flat_map(|shopper| shopper.admissions.iter().map(|admission| (admission, shopper.user.me(""))));
-        let paid = all.filter(|(admission, _)| admission.is_paid && now_ms < admission.exp * 1000);
+        let paid = all.filter(|(admission, _)| {
+            let end_ms = admission.exp * 1000;
+            let is_known = now_ms - end_ms < REASON_KNOWN_MS;
+            is_known && admission.paid_ms.is_some_and(|paid_ms| end_ms - paid_ms > TELLING_MS)
+        });
         let polls = paid.map(async |(admission, path)| {
             let poll = self.world.get(Side::Queue, &path).bearer(&admission.queue_token);
             poll.await.refused(410, "token_completed");
