@@ -87,10 +87,10 @@ impl Killer<'_> {
         let mut victims = vec![self.draw()];
         if self.dice.random_bool(0.3) {
             let second = self.draw();
-            if second != victims[0] {
-                victims.push(second);
-            } else {
+            if second == victims[0] {
                 self.deck.push(second);
+            } else {
+                victims.push(second);
             }
         }
         victims
