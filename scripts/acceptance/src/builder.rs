@@ -26,6 +26,7 @@ pub struct Builder {
     pub(crate) sabotaged: bool,
     pub(crate) provider: bool,
     pub(crate) redis_url: Option<String>,
+    pub(crate) postgres_url: Option<String>,
     pub(crate) keys_by_file: bool,
 }
 
@@ -73,6 +74,7 @@ impl Builder {
             sabotaged: false,
             provider: false,
             redis_url: None,
+            postgres_url: None,
             keys_by_file: false,
         }
         .queue(json!({ "admission": { "users": 100, "every_seconds": 1 }, "max_active": 1000 }))
@@ -166,6 +168,12 @@ impl Builder {
     /// Another Redis than the one that all tests share; no proxy stands before it.
     pub fn redis(mut self, url: String) -> Self {
         self.redis_url = Some(url);
+        self
+    }
+
+    /// An empty database of another Postgres than the one that all tests share; no proxy stands before it.
+    pub fn postgres(mut self, url: String) -> Self {
+        self.postgres_url = Some(url);
         self
     }
 

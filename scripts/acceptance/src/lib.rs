@@ -22,8 +22,8 @@
 //!
 //! `coverage` holds the services to their own OpenAPI documents, and those to the contract; `tidy` the
 //! tree to the habits of the house. `TEST_REDIS_URL` and `TEST_DATABASE_URL` name the servers
-//! (`scripts/test` sets both, and `TEST_REDIS_SERVER`, the program, for those tests that start a
-//! cluster or sentinels of their own), `ACCEPTANCE_LOG=debug` shows what the services log.
+//! (`scripts/test` sets both, and `TEST_REDIS_SERVER`, the program, and `TEST_POSTGRES_BIN`, the programs' folder, for
+//! those tests that start servers of their own), `ACCEPTANCE_LOG=debug` shows what the services log.
 //!
 //! Time: services read the world's [`Clock`](shared::clock::Clock); [`World::advance`] moves it,
 //! and with it every deadline in Redis, Postgres and tokens. Effects that come by themselves (a
@@ -44,6 +44,7 @@ mod keys;
 mod log;
 mod patience;
 mod places;
+mod postgres_server;
 mod proxy;
 mod raw;
 mod redis_cluster;
@@ -67,6 +68,7 @@ pub use keys::{ADMIN_TOKEN, Keys, SERVICE_TOKEN, new_secret};
 pub use log::Admissions;
 pub use patience::{at_once, eventually, pause, within};
 pub use places::{Concert, Date, PRICE};
+pub use postgres_server::PostgresServer;
 pub use proxy::Proxy;
 pub use redis_cluster::RedisCluster;
 pub use redis_sentinel::RedisSentinel;

@@ -17,7 +17,7 @@ const TEMPLATE_LOCK: &str = "select pg_advisory_lock(720451)";
 pub struct Stores {
     pub redis_url: String,
     pub redis_prefix: String,
-    /// None for a world without booking.
+    /// None for a world that has a Postgres of its own.
     pub database: Option<Database>,
 }
 
@@ -28,7 +28,7 @@ pub struct Database {
 }
 
 impl Stores {
-    /// A fresh prefix, and a fresh database when one is wanted.
+    /// A fresh prefix, and a fresh database in the shared server when one is wanted.
     pub async fn new(with_database: bool) -> Self {
         let id = uuid::Uuid::new_v4().simple();
         let database = if with_database { Some(Database::new(&format!("test_{id}")).await) } else { None };

@@ -75,13 +75,15 @@ impl World {
     }
 
     async fn with_services(builder: Builder, clock: Clock) -> Self {
-        let (keys, stores) = (Keys::new(), Stores::new(true).await);
-        let database = stores.database.as_ref().map_or_else(String::new, |database| database.url.clone());
+        let (keys, stores) = (Keys::new(), Stores::new(builder.postgres_url.is_none()).await);
         let (redis, redis_url) = match builder.redis_url.clone() {
             Some(url) => (None, url),
             None => behind_proxy(builder.outages, &stores.redis_url).await,
         };
-        let (postgres, database_url) = behind_proxy(builder.outages, &database).await;
+        let (postgres, database_url) = match (&builder.postgres_url, &stores.database) {
+            (None, Some(database)) => behind_proxy(builder.outages, &database.url).await,
+            (url, _) => (None, url.clone().unwrap_or_default()),
+        };
         let booking_clock = if builder.two_clocks { Clock::system() } else { clock.clone() };
         let folder = keys.folder().to_owned();
         let mut services = Vec::new();
@@ -128,7 +130,7 @@ impl World {
         (&self.audited_redis, &self.stores.redis_prefix)
     }
 
-    /// The URL of the booking service's database, for tests that damage what is in it.
+    /// The URL of the booking service's database, for tests that damage what is in it; not of one of their own.
     pub fn database_url(&self) -> &str {
         self.stores.database.as_ref().map_or("", |database| &database.url)
     }
@@ -230,6 +232,22 @@ impl World {
         let service = self.all(side)[replica];
         service.start_again();
         self.until(service, "livez").await;
+    }
+
+    /// Starts one killed replica again as a supervisor does, anew whenever it ends before it is live: what it
+    /// needs may be away, or go.
+    pub async fn revive_replica(&self, side: Side, replica: usize) {
+        let service = self.all(side)[replica];
+        service.start_again();
+        let url = format!("http://{}/livez", service.ops());
+        within(START_LIMIT, "a replica lives again", async || {
+            if service.has_ended() {
+                service.start_again();
+            }
+            let answer = self.http.get(&url).send().await.map_err(|error| error.to_string())?;
+            if answer.status() == 200 { Ok(()) } else { Err(answer.status().to_string()) }
+        })
+        .await;
     }
 
     /// Starts a killed program again and waits until it is ready.

@@ -13,6 +13,8 @@ mod cancellations;
 #[cfg(test)]
 mod catalogue;
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod clusters;
 #[cfg(test)]
 mod contract;
@@ -54,6 +56,8 @@ mod listening;
 mod loss;
 #[cfg(test)]
 mod machine;
+#[cfg(test)]
+mod no_room;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
