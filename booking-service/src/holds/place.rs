@@ -1,9 +1,9 @@
 //! The verb that makes a hold, of seats that are named or of seats we choose.
 //!
 //! ```text
-//!   key ─ look (refusals by name) ─ limited: line up, look again ─ choose ─ take ─ spend ─ remember ─ commit
-//!                                                                    │        │
-//!                       somebody is half-way: again, elsewhere ◀─────┴────────┘
+//!   key ─ look (refusals) ─ limited: any left? line up, look again ─ choose ─ take ─ spend ─ remember ─ commit
+//!                                                                     │        │
+//!          somebody is half-way: again, elsewhere ◀───────────────────┴────────┘
 //! ```
 //!
 //! What is chosen is chosen anew in each attempt, from what the attempt's own transaction sees.
@@ -125,6 +125,7 @@ impl Holds {
         crash::point("hold.looked")?;
         let schedule = wish.schedule.ok_or(Obstacle::ScheduleNotFound)?;
         if date.limit.is_some() {
+            self.look_for_any(tx, wish, schedule).await?;
             store::line_up(tx, schedule, wish.caller.user()).await?;
             crash::point("hold.lined_up")?;
             date = self.look(tx, wish).await?;
@@ -154,6 +155,20 @@ impl Holds {
         idempotency::remember(tx, &self.db, wish.intent.as_ref(), &held).await?;
         crash::point("hold.remembered")?;
         Ok(Some((held, spent)))
+    }
+
+    /// Refuses who leaves the choice to us when there is none, without a lock and before anything is written.
+    async fn look_for_any(&self, conn: &mut Conn, wish: &Place, schedule: Uuid) -> Result<(), Refusal> {
+        let Wanted::Best(best) = &wish.wanted else { return Ok(()) };
+        let mut aim = Aim { misses: &Misses::default(), at: None };
+        match self.choose(conn, schedule, best, &mut aim).await {
+            Err(Refusal::Obstacle(nothing)) => {
+                // The last seats may have become the user's own: then the limit is what is in the way.
+                self.look(conn, wish).await?;
+                Err(nothing.into())
+            }
+            seen => seen.map(drop),
+        }
     }
 
     /// The best seats that nobody has or tries for here; `None` when there are only such. The hall is read

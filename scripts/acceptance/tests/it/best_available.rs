@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use acceptance::{Answer, Date, PRICE, Row, User, World, at_once};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 
 impl Wish for User<'_> {
     async fn wish(&self, date: &Date, rest: Value) -> Answer {
@@ -315,5 +316,24 @@ fn seats_side_by_side_are_found_wherever_a_piece_ends() {
             let pair = bob.wish(&date, json!({ "count": 2 })).await.ok(201);
             assert_eq!(numbers(&pair), [2 * before + 1, 2 * before + 2]);
         }
+    });
+}
+
+/// Who could write would wait for the table, until the client loses patience.
+#[test]
+fn whoever_comes_too_late_to_a_limited_date_is_refused_without_a_write() {
+    World::s4().open_door().run(async |world| {
+        let limited = json!({ "seats": { "count": 3, "price": PRICE }, "max_seats_per_user": 3 });
+        let date = world.add_date_with(world.concert(), limited).await;
+        let (ann, bob) = (inside(world, "ann").await, inside(world, "bob").await);
+        ann.wish(&date, json!({ "count": 2 })).await.ok(201);
+        let mut conn = PgConnection::connect(world.database_url()).await.unwrap();
+        let mut tx = conn.begin().await.unwrap();
+        sqlx::query("lock table buyers in share mode").execute(&mut *tx).await.unwrap();
+        let gone = bob.wish(&date, json!({ "count": 2 })).await.refused(409, "seats_unavailable");
+        assert_eq!(gone.int("available"), 1);
+        ann.wish(&date, json!({ "count": 2 })).await.refused(409, "seat_limit_reached");
+        tx.rollback().await.unwrap();
+        bob.wish(&date, json!({ "count": 1 })).await.ok(201);
     });
 }
