@@ -1,8 +1,10 @@
 //! The binary as an operator meets it: what `--help` says and how bad settings are refused; what the
-//! queue service is told (`reports`, `relay`); holds that meet a transaction half-way (`holds`); and how
-//! an old database becomes a new one (`migrations`). What the service does over HTTP is tested in
-//! `scripts/acceptance`.
+//! queue service is told (`reports`, `relay`); holds that meet a transaction half-way (`holds`); how an
+//! old database becomes a new one (`migrations`); what an audit finds (`books`). What the service does
+//! over HTTP is tested in `scripts/acceptance`.
 
+#[cfg(test)]
+mod books;
 mod harness;
 mod holds;
 #[cfg(test)]
