@@ -18,6 +18,8 @@ const DEVICES: usize = 4;
 const SEATS: i32 = 120;
 const PRICE: i64 = 100;
 const TTL_SECONDS: i64 = 1;
+/// What the contract allows; `HISTORY_MAP_LAG_MS` asks for less.
+const MAP_LAG_MS: i64 = 1000;
 /// How many stories of violations are told.
 const TOLD: usize = 3;
 
@@ -29,13 +31,19 @@ fn world() -> acceptance::Builder {
 async fn plan(world: &World, operations: usize) -> Plan {
     let seats = json!({ "seats": { "count": SEATS, "price": PRICE } });
     let date = world.add_date_with(world.concert(), seats).await;
+    let map_lag_ms = from_environment("HISTORY_MAP_LAG_MS").map_or(MAP_LAG_MS, u64::cast_signed);
     Plan {
         operations,
         tokens: (0..USERS).map(|user| world.user_token(&name(user))).collect(),
         devices: DEVICES,
         seed: from_environment("HISTORY_SEED").unwrap_or(1),
         hang_up_percent: 0.5,
-        terms: Terms { hold_ttl: TTL_SECONDS * 1_000_000, price: PRICE, slack: 2000, map_lag: 1_000_000 },
+        terms: Terms {
+            hold_ttl: TTL_SECONDS * 1_000_000,
+            price: PRICE,
+            slack: 2000,
+            map_lag: 1000 * map_lag_ms,
+        },
         shape: Shape { seats: SEATS, hot: 6, most_seats: 4, most_points: 800 },
         replicas: (0..2).map(|replica| address(world, replica)).collect(),
         schedule: date.id,
