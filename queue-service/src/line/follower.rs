@@ -118,7 +118,7 @@ impl Follower {
         recent.append(&mut news.departures);
         let heard_ms = news.scene.now.timestamp_millis();
         let is_newcomer = news.is_newcomer || first.is_newcomer;
-        room.view.hear_scene(news.scene.clone(), news.others, is_newcomer);
+        room.view.hear_scene(news.scene.clone(), news.others, is_newcomer, news.asked_at);
         room.view.begin(lanes, &recent, heard_ms, &news.lanes);
         self.has_begun = true;
         self.take(room, News { is_newcomer, ..news }).await;
@@ -141,7 +141,7 @@ impl Follower {
         self.hear(&news.departures);
         let state = news.scene.state;
         let has_opened = news.scene.opens_at.is_none_or(|at| at <= news.scene.now);
-        room.view.hear_scene(news.scene, news.others, news.is_newcomer);
+        room.view.hear_scene(news.scene, news.others, news.is_newcomer, news.asked_at);
         room.view.hear(&news.departures, &news.lanes);
         self.draw(room, has_opened, &news.lanes).await;
         room.listeners.tell(state, &news.departures);

@@ -10,6 +10,8 @@
 //! - every replica shows positions of the same moment, so that a position never rises for who asks one
 //!   after the other: [`View::horizon_at`], the time of Redis minus [`DELAY_MS`]; a replica that follows
 //!   alone has nobody to agree with and shows what it heard last;
+//! - the replicas know that time alike, to a fraction of a millisecond where Redis answers that fast: each takes
+//!   the best of [`SAMPLES`], and a newcomer tells nothing before it has some;
 //! - nothing older than [`FRESH_MS`] is told while Redis answers: [`View::refresh`] waits for what is new.
 //!   While it does not, what is known is told for [`STALE_MS`] at the most; then nothing is;
 //! - who ended a place is answered when every replica has heard it: [`View::settle`]; who was let in hears it
@@ -37,7 +39,13 @@ const DELAY_MS: i64 = 100;
 const FRESH_MS: i64 = 75;
 /// By how much replicas may differ about the time of Redis.
 const SKEW: Duration = Duration::from_millis(25);
-/// How long that may take.
+/// What a newcomer wants to have heard before it tells anything: so many answers that came so fast, or so
+/// many rounds on a machine that is very busy.
+const SURE_ERROR: Duration = Duration::from_millis(3);
+const SURE_SAMPLES: usize = 8;
+const UNSURE_ROUNDS: u32 = 50;
+const NEWCOMERS_PATIENCE: Duration = Duration::from_secs(3);
+/// How long it may take to hear again.
 const PATIENCE: Duration = Duration::from_millis(400);
 /// How long a draw may take: a million numbers take about a second of a core.
 const DRAW_PATIENCE: Duration = Duration::from_secs(3);
@@ -54,8 +62,8 @@ pub struct View {
     origin: Instant,
     lines: RwLock<Option<Lines>>,
     pulse: RwLock<Pulse>,
-    /// Time of Redis minus ours, round by round.
-    ahead: Mutex<VecDeque<i64>>,
+    /// Time of Redis minus ours, round by round, and by how much that may be wrong.
+    ahead: Mutex<VecDeque<(i64, Duration)>>,
     scene: ArcSwapOption<Scene>,
     numbers: ArcSwap<Vec<LaneNumbers>>,
     /// Rounds of the follower: begun, and done.
@@ -69,8 +77,8 @@ pub struct View {
 /// What is known of the time of Redis and of the other replicas.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pulse {
-    /// Time of Redis minus ours, ms, without the offset of tests: the best of the last rounds.
-    best: i64,
+    /// Time of Redis minus ours, µs, without the offset of tests: the best of the last rounds.
+    best_us: i64,
     /// When Redis was last heard, by its time and by ours.
     heard_ms: i64,
     heard_at: Option<i64>,
@@ -79,6 +87,8 @@ struct Pulse {
     alone: bool,
     /// Others may not know of us before.
     serves_from_ms: i64,
+    /// A newcomer does not know the time of Redis well enough yet; for so many rounds it waits for that.
+    unsure_rounds: u32,
 }
 
 /// Where a place stands, as far as the view knows.
@@ -120,7 +130,7 @@ impl View {
 
     /// The time of Redis, as well as it is known; never ahead of it by more than its clock's steps.
     pub fn now_ms(&self) -> i64 {
-        self.pulse().best + self.ours_ms() + self.clock.offset_ms()
+        (self.pulse().best_us + self.ours_us()).div_euclid(1_000) + self.clock.offset_ms()
     }
 
     /// How far the lanes have come.
@@ -173,9 +183,10 @@ impl View {
         if self.is_fresh() || self.failing.load(Ordering::Relaxed) {
             return;
         }
+        let patience = if self.pulse().unsure_rounds > 0 { NEWCOMERS_PATIENCE } else { PATIENCE };
         // In vain: what is known is told as long as it may be.
         drop(
-            tokio::time::timeout(PATIENCE, async {
+            tokio::time::timeout(patience, async {
                 while !self.is_fresh() {
                     self.hear_again().await;
                     let early = self.pulse().serves_from_ms - self.now_ms();
@@ -257,6 +268,10 @@ impl View {
         *self.pulse.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn ours_us(&self) -> i64 {
+        i64::try_from(self.origin.elapsed().as_micros()).unwrap_or(i64::MAX)
+    }
+
     fn ours_ms(&self) -> i64 {
         i64::try_from(self.origin.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
@@ -285,21 +300,30 @@ impl View {
     }
 
     /// Takes note of the queue, the time, and the other replicas.
-    pub fn hear_scene(&self, scene: Scene, others: u64, is_newcomer: bool) {
+    pub fn hear_scene(&self, scene: Scene, others: u64, is_newcomer: bool, asked_at: Instant) {
         let now_ms = scene.now.timestamp_millis();
         {
             let mut samples = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
             if samples.len() == SAMPLES {
                 samples.pop_front();
             }
-            let ahead = now_ms - self.clock.offset_ms() - self.ours_ms();
-            samples.push_back(ahead);
+            // Redis tells whole milliseconds: the best of many samples is one just after a tick.
+            let ahead = (now_ms - self.clock.offset_ms()) * 1_000 - self.ours_us();
+            // Redis told its time somewhere in between.
+            samples.push_back((ahead, asked_at.elapsed()));
             let mut pulse = self.pulse.write().unwrap_or_else(PoisonError::into_inner);
-            pulse.best = samples.iter().copied().max().unwrap_or(ahead);
+            pulse.best_us = samples.iter().map(|(ahead, _)| *ahead).max().unwrap_or(ahead);
             (pulse.heard_at, pulse.offset_ms) = (Some(self.ours_ms()), self.clock.offset_ms());
             pulse.heard_ms = now_ms;
             pulse.alone = others == 0;
             if is_newcomer && others > 0 {
+                (pulse.serves_from_ms, pulse.unsure_rounds) = (now_ms + DELAY_MS, UNSURE_ROUNDS);
+            }
+            let sure = samples.iter().filter(|(_, error)| *error <= SURE_ERROR).count();
+            if sure >= SURE_SAMPLES {
+                pulse.unsure_rounds = 0;
+            } else if pulse.unsure_rounds > 0 {
+                pulse.unsure_rounds -= 1;
                 pulse.serves_from_ms = now_ms + DELAY_MS;
             }
         }
@@ -396,7 +420,7 @@ mod tests {
             std::thread::spawn(move || {
                 for round in 0..ROUNDS {
                     if thread == 0 {
-                        view.hear_scene(scene.clone(), 1, false);
+                        view.hear_scene(scene.clone(), 1, false, Instant::now());
                         view.hear(&[], &[]);
                     } else {
                         view.sight(round as u64);

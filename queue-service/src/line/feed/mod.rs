@@ -2,6 +2,8 @@
 
 mod store;
 
+use tokio::time::Instant;
+
 use super::model::{Admission, Scene};
 
 pub use store::{MOST_DEPARTURES, beat, follow, gone, regain, seen};
@@ -19,6 +21,7 @@ pub struct Heard {
 #[derive(Debug)]
 pub struct News {
     pub scene: Scene,
+    pub asked_at: Instant,
     /// Other replicas that follow.
     pub others: u64,
     /// The others may not have known of this replica.

@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use tokio::time::Instant;
+
 use super::{Claim, Departure, Event, Heard, LaneNumbers, News};
 use crate::keys::{QueueKeys, SEEN_CHUNK};
 use crate::line::model::Admission;
@@ -29,12 +31,14 @@ pub async fn follow(
     heard: &Heard,
 ) -> Result<News, StoreError> {
     type Answer = (Header, u64, u8, Vec<(u64, u64, u64, u64)>, Vec<Event>, Vec<String>);
+    let asked_at = Instant::now();
     let args = [replica.to_owned(), heard.last.clone(), heard.version.clone()];
     let (header, others, newcomer, lanes, events, settings): Answer =
         redis.run(&FOLLOW, keys, when, &args).await?;
     let lanes = lanes.into_iter().map(|(_, last, floor, drawn)| LaneNumbers { last, floor, drawn });
     Ok(News {
         scene: scene(header)?,
+        asked_at,
         others,
         is_newcomer: newcomer == 1,
         lanes: lanes.collect(),
