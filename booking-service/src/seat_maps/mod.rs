@@ -48,7 +48,7 @@ use crate::db::{self, Db};
 use hall::{DateLine, Hall};
 use picture::Picture;
 
-/// The most seats that are kept in memory, in all halls together; a seat takes about 200 bytes.
+/// The most seats that are kept in memory, in all halls together.
 const MOST_SEATS: usize = 1_000_000;
 
 /// A date as it is shown.

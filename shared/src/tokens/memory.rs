@@ -23,7 +23,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::PublicKeys;
 use super::keyset::Key;
 
-/// Tokens of one kind: 25 to 40 MB when full.
+/// Tokens of one kind.
 const CAPACITY: usize = 65_536;
 /// A longer token is verified each time: what it says must not fill the memory.
 const LONGEST: usize = 2048;
