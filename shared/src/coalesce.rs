@@ -307,11 +307,13 @@ mod tests {
                 Ok((first..).take(items.len()).collect())
             }
         });
-        lanes.into_iter().for_each(|lane| drop(tokio::spawn(lane)));
+        for lane in lanes {
+            tokio::spawn(lane);
+        }
         let coalescer = Arc::new(coalescer);
         let callers = (0..1000).map(|_| {
             let (coalescer, served) = (coalescer.clone(), served.clone());
-            async move {
+            tokio::spawn(async move {
                 let mut most = 0;
                 for _ in 0..20 {
                     let before = served.load(Ordering::SeqCst);
@@ -319,9 +321,10 @@ mod tests {
                     most = most.max(turn.saturating_sub(before));
                 }
                 most
-            }
+            })
         });
-        let most = futures_util::future::join_all(callers).await.into_iter().max().unwrap();
+        let all = futures_util::future::join_all(callers.collect::<Vec<_>>()).await;
+        let most = all.into_iter().map(Result::unwrap).max().unwrap();
         assert!(most <= 1000, "{most} went before somebody");
         assert_eq!(served.load(Ordering::SeqCst), 20_000);
     }

@@ -90,8 +90,11 @@ impl Room {
             let (redis, keys, clock) = context.clone();
             async move { store::look(&redis, &keys, When::now(&clock), &looks).await }
         });
-        run_joins.into_iter().for_each(|lane| lifecycle.spawn_support("joins", lane));
-        run_looks.into_iter().for_each(|lane| lifecycle.spawn_support("polls", lane));
+        for (name, lanes) in [("joins", run_joins), ("polls", run_looks)] {
+            for lane in lanes {
+                lifecycle.spawn_support(name, lane);
+            }
+        }
         let polls = |answered_by| crate::metrics::polls(id.as_str(), answered_by);
         let (polls_of_view, polls_of_store) = (polls("view"), polls("store"));
         Arc::new(Self {
