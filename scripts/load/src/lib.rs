@@ -26,6 +26,8 @@
 //! connections were busy then: a service that stalls does not make its own test stop asking.
 
 pub mod arrivals;
+pub mod baseline;
+pub mod bench;
 pub mod closed;
 pub mod http;
 pub mod report;

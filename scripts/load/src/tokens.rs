@@ -34,13 +34,18 @@ impl Tokens {
 
     /// An entry token of an admission that never was: it takes no slot. Good for a day.
     pub fn entry(&self, user: &str, queue: &str) -> anyhow::Result<String> {
+        self.entry_of(user, queue, &uuid::Uuid::new_v4().to_string())
+    }
+
+    /// As [`Tokens::entry`], of the admission `jti`.
+    pub fn entry_of(&self, user: &str, queue: &str, jti: &str) -> anyhow::Result<String> {
         let now = self.clock.unix_seconds();
         let claims = EntryClaims {
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.to_owned(),
             sub: user.to_owned(),
             queue: queue.to_owned(),
-            jti: uuid::Uuid::new_v4().to_string(),
+            jti: jti.to_owned(),
             iat: now,
             nbf: now,
             exp: now + DAY_SECONDS,
