@@ -17,6 +17,7 @@ mod app;
 mod audit;
 mod caller;
 mod config;
+mod crowd;
 mod entry;
 mod keys;
 mod line;
@@ -46,6 +47,7 @@ use shared::{health, serve, telemetry, tokens};
 
 pub use audit::{Audit, audit, audit_logs, draw};
 pub use config::{Command, Config};
+pub use crowd::line_up;
 
 use crate::app::{App, Parts};
 use crate::entry::keys::EntryKeys;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use acceptance::repository;
 
-const SOURCES: [&str; 4] =
-    ["shared/src", "queue-service/src", "booking-service/src", "scripts/acceptance/src"];
+const SOURCES: [&str; 5] =
+    ["shared/src", "queue-service/src", "booking-service/src", "scripts/acceptance/src", "scripts/load/src"];
 const SERVICES: [&str; 2] = ["queue-service/src", "booking-service/src"];
 const DRAWERS: [&str; 9] =
     ["utils", "util", "helpers", "helper", "common", "core", "misc", "stuff", "shared_utils"];

@@ -1,0 +1,112 @@
+//! Holds over HTTP: one free seat each, named, by a user of its own with an entry token that nobody has seen before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::ensure;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::hall::{Hall, QUEUE};
+use super::row::{Row, Sample};
+use super::{Bench, compare, pgbench};
+use crate::http::post;
+use crate::report::whole;
+use crate::work::Prepared;
+
+/// Nothing takes so long.
+const LONGEST: Duration = Duration::from_secs(60);
+/// How many clients pgbench is tried with.
+const CLIENTS: [u32; 3] = [8, 16, 32];
+
+pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
+    let mut hall = Hall::open(bench).await?;
+    let mut rows = vec![free(bench, &mut hall).await?];
+    let most = rows[0].measured().median;
+    let baseline = "pgbench, the same statements, one hold a transaction";
+    let limited = pairs(bench, &mut hall, pgbench::LIMITED_HOLD, Some(4)).await?;
+    rows.push(Row::ratio("holds, at most 4 seats a user", baseline, "/s", 2.0, limited.0).noting(limited.1));
+    let (mut found, paced, seconds) = (Vec::new(), most / 2.0, bench.size.open_seconds);
+    for _ in 0..bench.size.pairs {
+        let date = hall.date(compare::enough(paced, seconds), None).await?;
+        let work = wishes(bench, date, compare::enough(paced, seconds))?;
+        hall.settle().await?;
+        found.push(compare::p99(hall.booking.public(), paced, seconds, &work).await?);
+    }
+    let name = "p99 of a hold at half of its maximum";
+    rows.push(Row::limit(name, "ms", 25.0, found).noting(format!("open loop, {}/s", whole(paced))));
+    hall.close().await?;
+    Ok(rows)
+}
+
+async fn free(bench: &Bench, hall: &mut Hall) -> anyhow::Result<Row> {
+    let (samples, note) = pairs(bench, hall, pgbench::HOLD, None).await?;
+    let baseline = "pgbench, the same statement, one hold a transaction";
+    Ok(Row::ratio("holds, entry token checked", baseline, "/s", 2.0, samples).noting(note))
+}
+
+/// A warm-up, and then a date for each sample.
+async fn pairs(
+    bench: &Bench,
+    hall: &mut Hall,
+    script: &str,
+    limit: Option<u32>,
+) -> anyhow::Result<(Vec<Sample>, String)> {
+    over_http(bench, hall, limit).await?;
+    let (mut best, mut clients) = (0.0, 0);
+    for tried in CLIENTS {
+        let rate = over_sql(bench, hall, script, limit, tried).await?;
+        if rate > best {
+            (best, clients) = (rate, tried);
+        }
+    }
+    let mut samples = Vec::new();
+    for _ in 0..bench.size.pairs {
+        let baseline = over_sql(bench, hall, script, limit, clients).await?;
+        let measured = over_http(bench, hall, limit).await?;
+        samples.push(Sample { measured, baseline: Some(baseline) });
+    }
+    Ok((samples, format!("pgbench with {clients} clients, its best of {CLIENTS:?}")))
+}
+
+async fn over_sql(
+    bench: &Bench,
+    hall: &mut Hall,
+    script: &str,
+    limit: Option<u32>,
+    clients: u32,
+) -> anyhow::Result<f64> {
+    let seats = bench.size.hall;
+    let date = hall.date(seats, limit).await?;
+    hall.settle().await?;
+    let rate = pgbench::rate(hall, script, clients, seats, date, &hall.prefix()).await?;
+    sold_out(hall, date, seats).await?;
+    Ok(rate)
+}
+
+async fn over_http(bench: &Bench, hall: &mut Hall, limit: Option<u32>) -> anyhow::Result<f64> {
+    let seats = bench.size.hall;
+    let date = hall.date(seats, limit).await?;
+    let work = wishes(bench, date, seats)?;
+    hall.settle().await?;
+    let rate = compare::rate(hall.booking.public(), LONGEST, &work).await?;
+    sold_out(hall, date, seats).await?;
+    Ok(rate)
+}
+
+async fn sold_out(hall: &mut Hall, date: Uuid, seats: u32) -> anyhow::Result<()> {
+    let held = hall.seats(date, "held").await?;
+    ensure!(held == seats, "{held} seats are held and not {seats}");
+    Ok(())
+}
+
+/// A wish for each seat.
+fn wishes(bench: &Bench, date: Uuid, seats: u32) -> anyhow::Result<Arc<Prepared>> {
+    let tokens = bench.stand.tokens();
+    let wish = |seat: u32| {
+        let token = tokens.entry(&Uuid::new_v4().to_string(), QUEUE)?;
+        let body = json!({ "schedule_id": date, "seat_numbers": [seat] });
+        anyhow::Ok(post("/v1/reservations", Some(&token), &body.to_string()))
+    };
+    Ok(Arc::new(Prepared::once((1..=seats).map(wish).collect::<anyhow::Result<_>>()?)))
+}

@@ -1,0 +1,86 @@
+//! Payments over HTTP: each pays a hold that was made beforehand, with points that were charged beforehand, and
+//! spends the entry token that made the hold.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::ensure;
+use serde_json::json;
+
+use super::hall::{Hall, Held, QUEUE};
+use super::row::{Row, Sample};
+use super::{Bench, compare, pgbench};
+use crate::http::post;
+use crate::report::whole;
+use crate::work::Prepared;
+
+const LONGEST: Duration = Duration::from_secs(60);
+const CLIENTS: [u32; 3] = [8, 16, 32];
+
+pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
+    let mut hall = Hall::open(bench).await?;
+    over_http(bench, &mut hall).await?;
+    let (mut best, mut clients) = (0.0, 0);
+    for tried in CLIENTS {
+        let rate = over_sql(bench, &mut hall, tried).await?;
+        if rate > best {
+            (best, clients) = (rate, tried);
+        }
+    }
+    let mut samples = Vec::new();
+    for _ in 0..bench.size.pairs {
+        let baseline = over_sql(bench, &mut hall, clients).await?;
+        let measured = over_http(bench, &mut hall).await?;
+        samples.push(Sample { measured, baseline: Some(baseline) });
+    }
+    let baseline = "pgbench, the same statements, one payment a transaction";
+    let row = Row::ratio("payments", baseline, "/s", 2.0, samples);
+    let row = row.noting(format!("pgbench with {clients} clients, its best of {CLIENTS:?}"));
+    let (mut found, paced, seconds) = (Vec::new(), row.measured().median / 2.0, bench.size.open_seconds);
+    for _ in 0..bench.size.pairs {
+        let work = wishes(bench, &mut hall, compare::enough(paced, seconds)).await?.1;
+        found.push(compare::p99(hall.booking.public(), paced, seconds, &work).await?);
+    }
+    let name = "p99 of a payment at half of its maximum";
+    let latency = Row::limit(name, "ms", 25.0, found).noting(format!("open loop, {}/s", whole(paced)));
+    hall.close().await?;
+    Ok(vec![row, latency])
+}
+
+async fn over_sql(bench: &Bench, hall: &mut Hall, clients: u32) -> anyhow::Result<f64> {
+    let seats = bench.size.hall;
+    let (date, prefix) = (hall.date(seats, None).await?, hall.prefix());
+    hall.hold_all(date, &prefix).await?;
+    hall.settle().await?;
+    let rate = pgbench::rate(hall, pgbench::PAYMENT, clients, seats, date, &prefix).await?;
+    sold_out(hall, date, seats).await?;
+    Ok(rate)
+}
+
+async fn over_http(bench: &Bench, hall: &mut Hall) -> anyhow::Result<f64> {
+    let (date, work) = wishes(bench, hall, bench.size.hall).await?;
+    let rate = compare::rate(hall.booking.public(), LONGEST, &work).await?;
+    sold_out(hall, date, bench.size.hall).await?;
+    Ok(rate)
+}
+
+async fn sold_out(hall: &mut Hall, date: uuid::Uuid, seats: u32) -> anyhow::Result<()> {
+    let sold = hall.seats(date, "sold").await?;
+    ensure!(sold == seats, "{sold} seats are sold and not {seats}");
+    Ok(())
+}
+
+/// A date of held seats, and a wish to pay each.
+async fn wishes(bench: &Bench, hall: &mut Hall, seats: u32) -> anyhow::Result<(uuid::Uuid, Arc<Prepared>)> {
+    let (date, prefix) = (hall.date(seats, None).await?, hall.prefix());
+    let held = hall.hold_all(date, &prefix).await?;
+    hall.settle().await?;
+    let tokens = bench.stand.tokens();
+    let wish = |held: &Held| {
+        let token = tokens.entry_of(&held.user_id, QUEUE, &held.entry_jti)?;
+        let body = json!({ "reservation_id": held.id });
+        anyhow::Ok(post("/v1/payments", Some(&token), &body.to_string()))
+    };
+    let wishes = held.iter().map(wish).collect::<anyhow::Result<_>>()?;
+    Ok((date, Arc::new(Prepared::once(wishes))))
+}

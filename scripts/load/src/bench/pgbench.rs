@@ -1,0 +1,55 @@
+//! pgbench: what the database gives one transaction at a time, without HTTP, tokens or batches.
+//!
+//! The statements are those of the service as they were before anything was batched, in the files beside this; each runs as
+//! `-M prepared` over TCP, as the service's do. Each client sells its share of a date's seats: exactly so many transactions,
+//! none of which finds its seat taken.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context as _, ensure};
+use tokio::process::Command;
+use uuid::Uuid;
+
+use super::hall::{Hall, QUEUE};
+
+/// One hold: one statement, which is its own transaction.
+pub const HOLD: &str = include_str!("hold.sql");
+/// One hold of a date with a limit: users queue up at a row, and what they own is counted.
+pub const LIMITED_HOLD: &str = include_str!("limited_hold.sql");
+/// One payment.
+pub const PAYMENT: &str = include_str!("payment.sql");
+
+/// Transactions a second that `clients` make of the `seats` of a date; `seats` is a multiple of them.
+pub async fn rate(
+    hall: &Hall,
+    script: &str,
+    clients: u32,
+    seats: u32,
+    schedule: Uuid,
+    prefix: &str,
+) -> anyhow::Result<f64> {
+    let folder = std::env::var_os("LOAD_POSTGRES_BIN").map(PathBuf::from).unwrap_or_default();
+    let file = std::env::temp_dir().join(format!("bench-{}.sql", Uuid::new_v4()));
+    std::fs::write(&file, script)?;
+    let output = Command::new(folder.join("pgbench"))
+        .args(["--no-vacuum", "--protocol=prepared", "--jobs=2", "--file"])
+        .arg(&file)
+        .args([format!("--client={clients}"), format!("--transactions={}", seats / clients)])
+        .args([format!("--define=clients={clients}"), "--define=i=-1".to_owned()])
+        .args([format!("--define=schedule={schedule}"), format!("--define=prefix={prefix}")])
+        .arg(format!("--define=queue={QUEUE}"))
+        .arg(&hall.database_url)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await;
+    std::fs::remove_file(&file)?;
+    let output = output.context("pgbench cannot be run: install the programs of Postgres")?;
+    let (told, complaint) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let wanted = format!("number of transactions actually processed: {0}/{0}", seats / clients * clients);
+    ensure!(output.status.success() && told.contains(&wanted), "pgbench: {complaint}\n{told}");
+    let rate = told.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next());
+    Ok(rate.context("pgbench says no rate")?.parse()?)
+}

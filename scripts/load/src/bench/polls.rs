@@ -1,0 +1,196 @@
+//! Polls with a million people in line: against a bare handler, and against a line of a thousand. What that
+//! costs Redis and the service in commands and memory, and how soon a restarted service answers again.
+//!
+//! Nobody is let in (`max_active` 0). Nobody lapses either, but signs of life are kept and written as ever:
+//! `waiting_ttl_seconds` is an hour, not 0.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use redis::aio::MultiplexedConnection;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::bare::{self, Bare};
+use super::row::{Row, Sample};
+use super::{Bench, CONNECTIONS, compare};
+use crate::closed;
+use crate::http::{Client, get, post};
+use crate::report::{grouped, whole};
+use crate::stand::Service;
+use crate::work::Prepared;
+
+const CROWD: &str = "crowd";
+const FEW: &str = "few";
+/// People of the crowd who poll, evenly spread over the line.
+const POLLERS: usize = 20_000;
+const SMALL_LINE: u64 = 1_000;
+const MEGABYTE: f64 = 1e6;
+
+/// A queue, and who in it polls.
+struct Line {
+    polls: Arc<Prepared>,
+    /// The poll of somebody in the middle, and the position.
+    middle: Vec<u8>,
+    position: u64,
+}
+
+pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
+    let mut redis =
+        redis::Client::open(bench.stand.place.redis_url.as_str())?.get_multiplexed_async_connection().await?;
+    let mut queue = bench.stand.queue(&[]).await?;
+    let people = bench.size.crowd;
+    let few = line_up(bench, &queue, FEW, SMALL_LINE).await?;
+    let before = info(&mut redis, "used_memory").await?;
+    let crowd = line_up(bench, &queue, CROWD, people).await?;
+    settle(&mut redis).await?;
+    let per_person = (info(&mut redis, "used_memory").await? - before) / count(people);
+
+    let path = format!("/v1/queues/{CROWD}/tokens/me");
+    let fixture = bare::taken(queue.public(), &crowd.middle, &path).await?;
+    let bare = Bare::start(&bench.stand.place, &[fixture]).await?;
+    let sides = Sides { bare: &bare, crowd: &crowd, few: &few };
+    let mut rows = rates(bench, &queue, &mut redis, &sides).await?;
+    let most = rows[0].measured().median;
+    bare.stop().await?;
+
+    let (mut late, half) = (Vec::new(), most / 2.0);
+    for _ in 0..bench.size.pairs {
+        late.push(compare::p99(queue.public(), half, bench.size.open_seconds, &crowd.polls).await?);
+    }
+    let name = "p99 of a poll at half of its maximum";
+    rows.push(Row::limit(name, "ms", 5.0, late).noting(format!("open loop, {}/s", whole(half))));
+    rows.push(
+        Row::limit("Redis bytes per person in line", "bytes", 220.0, vec![per_person])
+            .noting(format!("used_memory, {} people with ids of 36 bytes", grouped(people))),
+    );
+    let usage = queue.usage()?;
+    let megabytes = |bytes: u64| count(bytes) / MEGABYTE;
+    rows.push(
+        Row::limit("memory of the queue service", "MB", 150.0, vec![megabytes(usage.resident_bytes)])
+            .noting(format!("resident after the polls; at its peak {:.0} MB", megabytes(usage.peak_bytes))),
+    );
+    let mut restarts = Vec::new();
+    for _ in 0..bench.size.pairs {
+        restarts.push(restart(&mut queue, &crowd).await?);
+    }
+    rows.push(
+        Row::limit("restart of the queue service", "s", 10.0, restarts)
+            .noting("from SIGTERM to a right position for somebody in the middle, ready before"),
+    );
+    queue.stop().await?;
+    forget(&mut redis).await?;
+    Ok(rows)
+}
+
+struct Sides<'a> {
+    bare: &'a Bare,
+    crowd: &'a Line,
+    few: &'a Line,
+}
+
+/// The three sides in turn, and what the crowd's polls cost Redis meanwhile.
+async fn rates(
+    bench: &Bench,
+    queue: &Service,
+    redis: &mut MultiplexedConnection,
+    sides: &Sides<'_>,
+) -> anyhow::Result<Vec<Row>> {
+    let time = bench.size.sample;
+    let (mut against_bare, mut against_few, mut commands) = (Vec::new(), Vec::new(), Vec::new());
+    compare::rate(queue.public(), time / 3, &sides.crowd.polls).await?;
+    for _ in 0..bench.size.pairs {
+        let baseline = compare::rate(sides.bare.address(), time, &sides.crowd.polls).await?;
+        let before = info(redis, "total_commands_processed").await?;
+        let run = closed::run(queue.public(), CONNECTIONS, time, &sides.crowd.polls).await?;
+        let spent = info(redis, "total_commands_processed").await? - before;
+        compare::all_good(&run)?;
+        let measured = run.rate();
+        let few = compare::rate(queue.public(), time, &sides.few.polls).await?;
+        against_bare.push(Sample { measured, baseline: Some(baseline) });
+        against_few.push(Sample { measured, baseline: Some(few) });
+        commands.push(spent / count(run.tally.good()));
+    }
+    let before = info(redis, "total_commands_processed").await?;
+    tokio::time::sleep(time).await;
+    let idle = (info(redis, "total_commands_processed").await? - before) / time.as_secs_f64();
+    let people = grouped(bench.size.crowd);
+    let name = format!("polls, {people} in line");
+    let commands = Row::limit("Redis commands per poll", "", 0.02, commands).noting(format!(
+        "commands in scripts included; {} a second without polls, not subtracted",
+        whole(idle)
+    ));
+    Ok(vec![
+        Row::ratio(&name, "bare axum handler, the same bytes", "/s", 0.85, against_bare),
+        Row::ratio(&name, &format!("{} in line", grouped(SMALL_LINE)), "/s", 0.90, against_few),
+        commands,
+    ])
+}
+
+/// A queue of that many, some of whom have queue tokens.
+async fn line_up(bench: &Bench, queue: &Service, name: &str, people: u64) -> anyhow::Result<Line> {
+    let settings = json!({ "max_active": 0, "waiting_ttl_seconds": 3600, "instant_admission": false });
+    let (status, told) = queue.admin("PUT", &format!("/admin/v1/queues/{name}"), Some(&settings)).await?;
+    ensure!(status == 201, "the queue {name} cannot be made: {status} {told}");
+    let users: Vec<String> = (0..people).map(|_| uuid::Uuid::new_v4().to_string()).collect();
+    queue_service::line_up(&bench.stand.place.redis_url, "", name, &users).await?;
+    let (tokens, step) = (bench.stand.tokens(), users.len().div_ceil(POLLERS));
+    let (mut client, path) = (Client::new(queue.public()), format!("/v1/queues/{name}/tokens"));
+    let mut polls = Vec::new();
+    let mut positions = Vec::new();
+    for user in users.iter().step_by(step) {
+        let answer = client.send(&post(&path, Some(&tokens.user(user)?), "{}")).await?;
+        ensure!(answer.status == 200, "{user} is not in line: {}", answer.status);
+        let token = answer.text_of("queue_token").context("there is no queue token")?;
+        polls.push(get(&format!("{path}/me"), Some(token)));
+        positions.push(answer.json()?["position"].as_u64().context("there is no position")?);
+    }
+    let at = polls.len() / 2;
+    let (middle, position) = (polls[at].clone(), positions[at]);
+    Ok(Line { polls: Arc::new(Prepared::new(polls)), middle, position })
+}
+
+/// Seconds until the middle of the line is answered rightly again.
+async fn restart(queue: &mut Service, crowd: &Line) -> anyhow::Result<f64> {
+    let begun = Instant::now();
+    queue.restart().await?;
+    queue.ready().await?;
+    let mut client = Client::new(queue.public());
+    let answer = client.send(&crowd.middle).await?;
+    ensure!(answer.status == 200, "ready, but a poll is answered {} {}", answer.status, answer.code());
+    let position = answer.json()?["position"].as_u64();
+    ensure!(position == Some(crowd.position), "position {position:?} and not {}", crowd.position);
+    Ok(begun.elapsed().as_secs_f64())
+}
+
+/// One figure of `INFO`.
+async fn info(redis: &mut MultiplexedConnection, name: &str) -> anyhow::Result<f64> {
+    let text: String = redis::cmd("INFO").arg("all").query_async(redis).await?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    Ok(line.with_context(|| format!("Redis says no {name}"))?.trim().parse()?)
+}
+
+/// Until Redis has nothing left to write in the background.
+async fn settle(redis: &mut MultiplexedConnection) -> anyhow::Result<()> {
+    for _ in 0..600 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let busy =
+            info(redis, "aof_rewrite_in_progress").await? + info(redis, "aof_rewrite_scheduled").await?;
+        if busy + info(redis, "rdb_bgsave_in_progress").await? < 0.5 {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("Redis rewrites its file for a minute")
+}
+
+/// The crowd goes home: what comes next is not to pay for it.
+async fn forget(redis: &mut MultiplexedConnection) -> anyhow::Result<()> {
+    redis::cmd("FLUSHALL").query_async::<()>(redis).await?;
+    settle(redis).await
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no count comes near 2^52")]
+fn count(number: u64) -> f64 {
+    number as f64
+}
