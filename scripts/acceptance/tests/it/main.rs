@@ -97,6 +97,8 @@ mod stock;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod together;
+#[cfg(test)]
 mod tokens;
 #[cfg(test)]
 mod view;
