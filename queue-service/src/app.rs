@@ -52,6 +52,9 @@ impl Deref for App {
 impl App {
     /// The room of the queue that a path names.
     pub async fn room(&self, queue: Option<&str>) -> Result<Arc<Room>, Problem> {
+        if let Some(room) = queue.and_then(|queue| self.rooms.at_hand(queue)) {
+            return Ok(room);
+        }
         let room = match queue.and_then(QueueId::parse) {
             Some(id) => self.rooms.get(&id).await?,
             None => None,

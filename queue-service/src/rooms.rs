@@ -38,7 +38,7 @@ impl Rooms {
 
     /// The room of a queue, or `None` when there is no such queue.
     pub async fn get(&self, id: &QueueId) -> Result<Option<Arc<Room>>, StoreError> {
-        if let Some(room) = self.at_hand(id) {
+        if let Some(room) = self.at_hand(id.as_str()) {
             return Ok(Some(room));
         }
         Ok(self.inner.queues.exists(id).await?.then(|| self.open(id)))
@@ -66,7 +66,7 @@ impl Rooms {
         loop {
             match self.inner.queues.ids().await {
                 Ok(ids) => {
-                    for id in ids.iter().filter(|id| self.at_hand(id).is_none()) {
+                    for id in ids.iter().filter(|id| self.at_hand(id.as_str()).is_none()) {
                         if let Err(error) = self.get(id).await {
                             tracing::debug!(queue = id.as_str(), %error, "cannot open a room");
                         }
@@ -83,7 +83,8 @@ impl Rooms {
         self.inner.open.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    fn at_hand(&self, id: &QueueId) -> Option<Arc<Room>> {
+    /// The room of that name, when it is open.
+    pub fn at_hand(&self, id: &str) -> Option<Arc<Room>> {
         self.inner.open.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 }

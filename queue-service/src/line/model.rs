@@ -165,17 +165,17 @@ impl Scene {
     /// An eighth of the expected wait, between one and thirty seconds, longer when the crowd would
     /// otherwise poll more than its budget, plus up to 30 % jitter; always below a third of what
     /// silence costs the place, and below half of the claim window for who may be let in before.
-    pub fn poll_after_ms(&self, place: u64, standing: &Standing, random: f64) -> u64 {
+    pub fn poll_after_ms(&self, place: u64, standing: &Standing, now: DateTime<Utc>, random: f64) -> u64 {
         let (wanted, silence_ms) = match standing {
             Standing::Scheduled => {
-                let left = self.opens_at.map_or(TimeDelta::zero(), |at| at - self.now);
+                let left = self.opens_at.map_or(TimeDelta::zero(), |at| at - now);
                 (as_f64(u64::try_from(left.num_milliseconds()).unwrap_or(0)) / 8.0, 0)
             }
             Standing::Waiting { position } => {
                 (self.expected_wait_ms(place, *position) / 8.0, self.waiting_ttl_ms)
             }
             Standing::Active(admission) => {
-                let left = (admission.exp * 1000 - self.now.timestamp_millis()).max(1_000).unsigned_abs();
+                let left = (admission.exp * 1000 - now.timestamp_millis()).max(1_000).unsigned_abs();
                 (as_f64(left) / 8.0, left)
             }
         };
@@ -268,14 +268,15 @@ mod tests {
     #[test]
     fn who_is_far_back_polls_rarely_and_nobody_later_than_a_third_of_silence() {
         let scene = scene(10.0, 10.0);
-        let poll = |position, random| scene.poll_after_ms(1, &Standing::Waiting { position }, random);
+        let poll =
+            |position, random| scene.poll_after_ms(1, &Standing::Waiting { position }, scene.now, random);
         assert_eq!(poll(1, 0.0), 1_000);
         assert!(poll(1_000_000, 0.0) >= 30_000);
         assert!(poll(1_000_000, 0.999) < 40_000);
         for ttl in [1_000, 2_000, 120_000] {
             let scene = Scene { waiting_ttl_ms: ttl, ..scene.clone() };
             for position in [1, 50, 1_000_000] {
-                assert!(scene.poll_after_ms(1, &Standing::Waiting { position }, 0.999) < ttl / 3);
+                assert!(scene.poll_after_ms(1, &Standing::Waiting { position }, scene.now, 0.999) < ttl / 3);
             }
         }
     }
@@ -284,22 +285,22 @@ mod tests {
     fn a_million_people_stay_within_the_budget() {
         let scene =
             Scene { in_line: 1_000_000, waiting_ttl_ms: 0, claim_window_ms: 600_000, ..scene(1e9, 1e9) };
-        assert!(scene.poll_after_ms(1, &Standing::Waiting { position: 1 }, 0.0) >= 40_000);
-        assert!(scene.poll_after_ms(1, &Standing::Scheduled, 0.0) >= 40_000);
+        assert!(scene.poll_after_ms(1, &Standing::Waiting { position: 1 }, scene.now, 0.0) >= 40_000);
+        assert!(scene.poll_after_ms(1, &Standing::Scheduled, scene.now, 0.0) >= 40_000);
     }
 
     #[test]
     fn who_may_be_let_in_polls_within_the_claim_window() {
         let rate = Some(Rate { users: 1, every_seconds: 60 });
         let scene = Scene { rate, claim_window_ms: 3_000, ..scene(0.0, 0.0) };
-        assert!(scene.poll_after_ms(1, &Standing::Waiting { position: 1 }, 0.999) <= 1_500);
-        assert!(scene.poll_after_ms(1, &Standing::Waiting { position: 9 }, 0.0) > 1_500);
+        assert!(scene.poll_after_ms(1, &Standing::Waiting { position: 1 }, scene.now, 0.999) <= 1_500);
+        assert!(scene.poll_after_ms(1, &Standing::Waiting { position: 9 }, scene.now, 0.0) > 1_500);
     }
 
     #[test]
     fn an_active_person_polls_before_the_token_ends_however_often_it_was_renewed() {
         let scene = scene(1.0, 1.0);
         let admission = Admission { jti: "j".into(), admitted_at: DateTime::UNIX_EPOCH, iat: -500, exp: 20 };
-        assert!(scene.poll_after_ms(1, &Standing::Active(admission), 0.999) < 20_000 / 3);
+        assert!(scene.poll_after_ms(1, &Standing::Active(admission), scene.now, 0.999) < 20_000 / 3);
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use chrono::{DateTime, Utc};
 use shared::clock::Clock;
 use shared::coalesce::{Coalescer, Stopped};
 use shared::lifecycle::Lifecycle;
@@ -55,6 +56,8 @@ pub struct Stay {
     pub place: u64,
     pub standing: Standing,
     pub scene: Arc<Scene>,
+    /// The present time, which answers count from; the scene may be a moment older.
+    pub now: DateTime<Utc>,
     /// Made by this call.
     pub fresh: bool,
 }
@@ -150,8 +153,7 @@ impl Room {
     /// The standing of a place that is in line, by the view alone; `None` when only Redis can tell.
     fn glance(&self, user: &str, place: u64) -> Option<Stay> {
         let scene = self.view.scene()?;
-        let now_ms = self.view.now_ms();
-        let Sight::InLine { position } = self.view.sight(place) else { return None };
+        let (now_ms, Sight::InLine { position }) = self.view.sight(place) else { return None };
         let standing = match scene.state {
             QueueState::Closed => return None,
             // Whether it has opened since is for Redis to say.
@@ -163,15 +165,16 @@ impl Room {
             _ => Standing::Waiting { position: position? },
         };
         let silence_ms = i64::try_from(scene.waiting_ttl_ms).unwrap_or(i64::MAX);
-        if standing != Standing::Scheduled && silence_ms > 0 {
-            let since_ms = scene.silence_since().map_or(0, |at| at.timestamp_millis());
-            let seen = self.signs.last(place)?.max(since_ms);
-            if now_ms > seen + silence_ms + GRACE_MS {
-                return None;
-            }
+        let lapses = standing != Standing::Scheduled && silence_ms > 0;
+        let since_ms = scene.silence_since().map_or(0, |at| at.timestamp_millis());
+        let is_alive = |last: Option<i64>| {
+            !lapses || last.is_some_and(|last| now_ms <= last.max(since_ms) + silence_ms + GRACE_MS)
+        };
+        if !self.signs.mark_if(place, now_ms, is_alive) {
+            return None;
         }
-        self.signs.mark(place, now_ms);
-        Some(Stay { user: user.to_owned(), place, standing, scene: at(scene, now_ms), fresh: false })
+        let now = DateTime::from_timestamp_millis(now_ms)?.max(scene.now);
+        Some(Stay { user: user.to_owned(), place, standing, scene, now, fresh: false })
     }
 
     /// Ends a stay, for every replica. Leaving twice is leaving once.
@@ -215,14 +218,7 @@ impl Room {
             }
             _ => self.signs.mark(place, scene.now.timestamp_millis()),
         }
-        Ok(Stay { user: user.to_owned(), place, standing, scene, fresh: news != News::Known })
-    }
-}
-
-/// The scene with the present time, which answers count from.
-fn at(scene: Arc<Scene>, now_ms: i64) -> Arc<Scene> {
-    match chrono::DateTime::from_timestamp_millis(now_ms) {
-        Some(now) if now > scene.now => Arc::new(Scene { now, ..Scene::clone(&scene) }),
-        _ => scene,
+        let now = scene.now;
+        Ok(Stay { user: user.to_owned(), place, standing, scene, now, fresh: news != News::Known })
     }
 }

@@ -39,17 +39,25 @@ pub type Sign = (u64, u32);
 impl Signs {
     /// The place was polled at `now_ms`.
     pub fn mark(&self, place: u64, now_ms: i64) {
-        let chunk = self.chunk(place / SEEN_CHUNK);
-        let at = within(place);
-        chunk.seen[at].fetch_max(tenths(now_ms), Ordering::Relaxed);
-        chunk.unwritten[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
+        self.chunk(place / SEEN_CHUNK).mark(within(place), now_ms);
     }
 
-    /// When the place was last heard of, ms since 1970.
-    pub fn last(&self, place: u64) -> Option<i64> {
+    /// As [`Signs::mark`], if `is_alive` says so of when the place was last heard of; whether it did.
+    pub fn mark_if(&self, place: u64, now_ms: i64, is_alive: impl Fn(Option<i64>) -> bool) -> bool {
         let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
-        let seen = chunks.get(&(place / SEEN_CHUNK))?.seen[within(place)].load(Ordering::Relaxed);
-        (seen > 0).then(|| i64::from(seen) * 100 + SEEN_EPOCH_MS)
+        let Some(chunk) = chunks.get(&(place / SEEN_CHUNK)) else {
+            drop(chunks);
+            let is_alive = is_alive(None);
+            if is_alive {
+                self.mark(place, now_ms);
+            }
+            return is_alive;
+        };
+        let is_alive = is_alive(chunk.last(within(place)));
+        if is_alive {
+            chunk.mark(within(place), now_ms);
+        }
+        is_alive
     }
 
     /// Takes over what Redis knows of a chunk, and answers with what is known of it now.
@@ -104,6 +112,17 @@ impl Chunk {
         Self { seen, unwritten }
     }
 
+    fn mark(&self, at: usize, now_ms: i64) {
+        self.seen[at].fetch_max(tenths(now_ms), Ordering::Relaxed);
+        self.unwritten[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
+    }
+
+    /// When the place was last heard of, ms since 1970.
+    fn last(&self, at: usize) -> Option<i64> {
+        let seen = self.seen[at].load(Ordering::Relaxed);
+        (seen > 0).then(|| i64::from(seen) * 100 + SEEN_EPOCH_MS)
+    }
+
     fn take_unwritten(&self) -> Vec<Sign> {
         let mut signs = Vec::new();
         for (at, word) in self.unwritten.iter().enumerate() {
@@ -135,6 +154,25 @@ fn tenths(now_ms: i64) -> u32 {
 mod tests {
     use super::*;
 
+    fn last(signs: &Signs, place: u64) -> Option<i64> {
+        let heard = std::cell::Cell::new(None);
+        let is_marked = signs.mark_if(place, 0, |last| {
+            heard.set(last);
+            false
+        });
+        assert!(!is_marked);
+        heard.get()
+    }
+
+    #[test]
+    fn who_is_not_alive_is_not_marked() {
+        let signs = Signs::default();
+        assert!(!signs.mark_if(7, SEEN_EPOCH_MS + 1_000, |last| last.is_some()));
+        assert!(signs.mark_if(7, SEEN_EPOCH_MS + 1_000, |last| last.is_none()));
+        assert!(signs.mark_if(7, SEEN_EPOCH_MS + 2_000, |last| last == Some(SEEN_EPOCH_MS + 1_000)));
+        assert_eq!(signs.take_unwritten(), [(0, vec![(7, 20)])]);
+    }
+
     #[test]
     fn a_chunk_has_as_many_places_as_everywhere() {
         assert_eq!(PLACES as u64, SEEN_CHUNK);
@@ -148,7 +186,10 @@ mod tests {
             signs.mark(place, now);
             signs.mark(place, now - 500);
         }
-        assert_eq!((signs.last(64), signs.last(65), signs.last(9 * SEEN_CHUNK)), (Some(now), None, None));
+        assert_eq!(
+            (last(&signs, 64), last(&signs, 65), last(&signs, 9 * SEEN_CHUNK)),
+            (Some(now), None, None)
+        );
         let mut unwritten = signs.take_unwritten();
         unwritten.sort();
         assert_eq!(unwritten, [(0, vec![(1, 10), (64, 10)]), (1, vec![(3, 10)])]);
@@ -163,6 +204,6 @@ mod tests {
         signs.mark(0, SEEN_EPOCH_MS + 5_000);
         let told: Vec<u8> = [20u32, 30].iter().flat_map(|seen| seen.to_be_bytes()).collect();
         assert_eq!(signs.merge(0, &told), [50, 30]);
-        assert_eq!(signs.last(1), Some(SEEN_EPOCH_MS + 3_000));
+        assert_eq!(last(&signs, 1), Some(SEEN_EPOCH_MS + 3_000));
     }
 }

@@ -1,5 +1,7 @@
 //! Ids, states and numbers of a queue. No I/O, no clock.
 
+use std::borrow::Borrow;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -16,6 +18,12 @@ impl QueueId {
     }
 
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for QueueId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
