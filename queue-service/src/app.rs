@@ -56,7 +56,7 @@ impl App {
             return Ok(room);
         }
         let room = match queue.and_then(QueueId::parse) {
-            Some(id) => self.rooms.get(&id).await?,
+            Some(id) => Box::pin(self.rooms.get(&id)).await?,
             None => None,
         };
         room.ok_or_else(|| Problem::new(&refusals::QUEUE_NOT_FOUND, "There is no such queue."))

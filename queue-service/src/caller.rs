@@ -65,7 +65,7 @@ impl FromRequestParts<App> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let text = bearer(&parts.headers)?;
         if !text.starts_with(token::PREFIX) {
-            return user(text, app).await.map(|user| Self::User(user.id));
+            return Box::pin(user(text, app)).await.map(|user| Self::User(user.id));
         }
         let token = app.queue_tokens.verify(text).ok_or_else(|| {
             Problem::new(&codes::INVALID_TOKEN, "The queue token is not one that this service has signed.")

@@ -11,6 +11,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderValue, Method};
@@ -25,11 +26,10 @@ pub(crate) const REQUEST_ID_HEADER: &str = "x-request-id";
 const MAX_REQUEST_ID: usize = 128;
 
 tokio::task_local! {
-    static CURRENT: Asked;
+    static CURRENT: Arc<Asked>;
 }
 
 /// What is known of a request before it is answered.
-#[derive(Clone)]
 pub(crate) struct Asked {
     /// Visible ASCII.
     pub id: HeaderValue,
@@ -55,9 +55,10 @@ impl Asked {
         self.route.as_ref().map_or("unmatched", MatchedPath::as_str)
     }
 
-    /// Does `work` for this request.
-    pub async fn around<F: Future>(self, work: F) -> F::Output {
-        CURRENT.scope(self, work).await
+    /// Does for this request what `work` makes of it.
+    pub fn around<W: Future>(self, work: impl FnOnce(Arc<Self>) -> W) -> impl Future<Output = W::Output> {
+        let asked = Arc::new(self);
+        CURRENT.scope(asked.clone(), work(asked))
     }
 
     fn as_json(&self) -> serde_json::Value {
@@ -135,7 +136,7 @@ where
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use axum::body::Body;
 
@@ -182,7 +183,7 @@ mod tests {
             let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
             let traced = format!("00-{trace}-00f067aa0ba902b7-01");
             let asked = asked(&[("x-request-id", "id-of-mine"), ("traceparent", &traced)]);
-            asked.around(async { tracing::warn!(count = 3, "deep inside") }).await;
+            asked.around(|_| async { tracing::warn!(count = 3, "deep inside") }).await;
             tracing::info!("of nobody");
             let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
             let (first, second) = text.trim_end().split_once('\n').unwrap();

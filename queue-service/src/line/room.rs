@@ -146,8 +146,12 @@ impl Room {
             return Ok(stay);
         }
         self.polls_of_store.increment(1);
-        let seen = self.looks.submit(Look { user: user.to_owned(), place }).await??;
-        self.stay(user, seen).await
+        // Boxed: few polls come here, and each has room for what it may wait for.
+        Box::pin(async {
+            let seen = self.looks.submit(Look { user: user.to_owned(), place }).await??;
+            self.stay(user, seen).await
+        })
+        .await
     }
 
     /// The standing of a place that is in line, by the view alone; `None` when only Redis can tell.

@@ -9,7 +9,7 @@
 //! Four bytes a place, in chunks as in Redis; a poll is one atomic store, without a lock on the way.
 //! What was marked and not yet written is lost with the replica: a fifth of a second, within the grace.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -33,8 +33,33 @@ struct Chunk {
     unwritten: Box<[AtomicU64]>,
 }
 
-/// One place of a chunk and when it was seen.
+/// One place and when it was seen.
 pub type Sign = (u64, u32);
+
+/// What goes to Redis in one call.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Beat {
+    /// When the earliest of them was seen, or all of them when that is a while ago.
+    pub seen: u32,
+    /// Those of one chunk stand together.
+    pub places: Vec<u64>,
+}
+
+/// Places in one call; its words must fit the stack of Lua.
+const PLACES_PER_CALL: usize = 1_500;
+/// Signs of so many tenths of seconds go together; less than what is on time (`beat.lua`).
+const TOGETHER: u32 = 3;
+
+/// The signs in as few calls as may be: those of the last moment together, older ones each with their own.
+pub fn beats(signs: Vec<Sign>, now_ms: i64) -> Vec<Beat> {
+    let recent = tenths(now_ms).saturating_sub(TOGETHER);
+    let mut by_moment: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    for (place, seen) in signs {
+        by_moment.entry(seen.min(recent)).or_default().push(place);
+    }
+    let of_call = |seen| move |places: &[u64]| Beat { seen, places: places.to_vec() };
+    by_moment.iter().flat_map(|(seen, places)| places.chunks(PLACES_PER_CALL).map(of_call(*seen))).collect()
+}
 
 impl Signs {
     /// The place was polled at `now_ms`.
@@ -71,22 +96,23 @@ impl Signs {
         kept.seen.iter().zip(words).map(merge).collect()
     }
 
-    /// What is not written yet, by chunk; it counts as written from now on.
-    pub fn take_unwritten(&self) -> Vec<(u64, Vec<Sign>)> {
+    /// What is not written yet, chunk by chunk; it counts as written from now on.
+    pub fn take_unwritten(&self) -> Vec<Sign> {
         let chunks: Vec<(u64, Arc<Chunk>)> = {
             let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
             chunks.iter().map(|(number, chunk)| (*number, chunk.clone())).collect()
         };
-        let signs = chunks.into_iter().map(|(number, chunk)| (number, chunk.take_unwritten()));
-        signs.filter(|(_, signs)| !signs.is_empty()).collect()
+        let mut signs = Vec::new();
+        for (number, chunk) in chunks {
+            chunk.take_unwritten(number * SEEN_CHUNK, &mut signs);
+        }
+        signs
     }
 
     /// Writing failed: these are to be written again.
-    pub fn give_back(&self, chunk: u64, signs: &[Sign]) {
-        let chunk = self.chunk(chunk);
-        for (at, _) in signs {
-            let at = within(*at);
-            chunk.unwritten[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
+    pub fn give_back(&self, beat: &Beat) {
+        for place in &beat.places {
+            self.chunk(place / SEEN_CHUNK).remember(within(*place));
         }
     }
 
@@ -114,6 +140,10 @@ impl Chunk {
 
     fn mark(&self, at: usize, now_ms: i64) {
         self.seen[at].fetch_max(tenths(now_ms), Ordering::Relaxed);
+        self.remember(at);
+    }
+
+    fn remember(&self, at: usize) {
         self.unwritten[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
     }
 
@@ -123,8 +153,7 @@ impl Chunk {
         (seen > 0).then(|| i64::from(seen) * 100 + SEEN_EPOCH_MS)
     }
 
-    fn take_unwritten(&self) -> Vec<Sign> {
-        let mut signs = Vec::new();
+    fn take_unwritten(&self, first: u64, signs: &mut Vec<Sign>) {
         for (at, word) in self.unwritten.iter().enumerate() {
             if word.load(Ordering::Relaxed) == 0 {
                 continue;
@@ -132,11 +161,10 @@ impl Chunk {
             let mut bits = word.swap(0, Ordering::Acquire);
             while bits != 0 {
                 let place = at * 64 + bits.trailing_zeros() as usize;
-                signs.push((place as u64, self.seen[place].load(Ordering::Relaxed)));
+                signs.push((first + place as u64, self.seen[place].load(Ordering::Relaxed)));
                 bits &= bits - 1;
             }
         }
-        signs
     }
 }
 
@@ -170,7 +198,7 @@ mod tests {
         assert!(!signs.mark_if(7, SEEN_EPOCH_MS + 1_000, |last| last.is_some()));
         assert!(signs.mark_if(7, SEEN_EPOCH_MS + 1_000, |last| last.is_none()));
         assert!(signs.mark_if(7, SEEN_EPOCH_MS + 2_000, |last| last == Some(SEEN_EPOCH_MS + 1_000)));
-        assert_eq!(signs.take_unwritten(), [(0, vec![(7, 20)])]);
+        assert_eq!(signs.take_unwritten(), [(7, 20)]);
     }
 
     #[test]
@@ -192,10 +220,20 @@ mod tests {
         );
         let mut unwritten = signs.take_unwritten();
         unwritten.sort();
-        assert_eq!(unwritten, [(0, vec![(1, 10), (64, 10)]), (1, vec![(3, 10)])]);
+        assert_eq!(unwritten, [(1, 10), (64, 10), (SEEN_CHUNK + 3, 10)]);
         assert_eq!(signs.take_unwritten(), []);
-        signs.give_back(0, &[(64, 10)]);
-        assert_eq!(signs.take_unwritten(), [(0, vec![(64, 10)])]);
+        signs.give_back(&Beat { seen: 9, places: vec![64] });
+        assert_eq!(signs.take_unwritten(), [(64, 10)]);
+    }
+
+    #[test]
+    fn signs_of_the_last_moment_go_together_and_older_ones_keep_theirs() {
+        let beat = |seen, places: &[u64]| Beat { seen, places: places.to_vec() };
+        let signs = vec![(1, 100), (2, 98), (3, 97), (4, 60), (5, 101), (6, 60)];
+        assert_eq!(beats(signs, SEEN_EPOCH_MS + 10_000), [beat(60, &[4, 6]), beat(97, &[1, 2, 3, 5])]);
+        let many = (0..4_000).map(|place| (place, 100)).collect();
+        let lengths: Vec<_> = beats(many, SEEN_EPOCH_MS).iter().map(|beat| beat.places.len()).collect();
+        assert_eq!(lengths, [1_500, 1_500, 1_000]);
     }
 
     #[test]

@@ -209,12 +209,15 @@ impl View {
 
     /// Waits, briefly, until what is told is fresh.
     pub async fn refresh(&self) {
-        self.last_asked.store(self.ours_ms(), Ordering::Relaxed);
         let reading = self.reading();
-        if reading.is_fresh() || self.failing.load(Ordering::Relaxed) {
-            return;
+        self.last_asked.store(reading.ours_us / 1_000, Ordering::Relaxed);
+        if !reading.is_fresh() && !self.failing.load(Ordering::Relaxed) {
+            let patience = if reading.pulse.unsure_rounds > 0 { NEWCOMERS_PATIENCE } else { PATIENCE };
+            Box::pin(self.until_fresh(patience)).await;
         }
-        let patience = if reading.pulse.unsure_rounds > 0 { NEWCOMERS_PATIENCE } else { PATIENCE };
+    }
+
+    async fn until_fresh(&self, patience: Duration) {
         // In vain: what is known is told as long as it may be.
         drop(
             tokio::time::timeout(patience, async {

@@ -18,10 +18,10 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use http_body_util::Limited;
+use tower::Service;
 use tower::layer::layer_fn;
-use tower::{Service, ServiceExt as _};
 
-use super::leftover::lend;
+use super::leftover::{Leftover, lend};
 use super::quiet::Quiet;
 use super::{PATIENCE, Stack};
 use crate::extract::TooLarge;
@@ -53,6 +53,13 @@ struct Around<S> {
 trait Route: Service<Request, Response = Response, Error = Infallible, Future: Send> + Send {}
 impl<S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Send> Route for S {}
 
+impl Stack {
+    fn time_for(&self, request: &Request) -> Duration {
+        let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+        if path.is_some_and(|path| self.patient.contains(&path)) { PATIENCE } else { self.timeout }
+    }
+}
+
 impl<S: Route + Clone + 'static> Service<Request> for Around<S> {
     type Response = Response;
     type Error = Infallible;
@@ -63,26 +70,24 @@ impl<S: Route + Clone + 'static> Service<Request> for Around<S> {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Self { route, stack } = self.clone();
-        Box::pin(async move { Ok(observe(&stack, route, request).await) })
+        let started = now();
+        let asked = Asked::of(&request);
+        let stack = self.stack.clone();
+        let limited = AssertUnwindSafe(limit(stack.clone(), self.route.clone(), request)).catch_unwind();
+        Box::pin(asked.around(move |asked| async move {
+            let answer = limited.await.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+            Ok(observe(&stack, &asked, started, answer.unwrap_or_else(Problem::into_response)))
+        }))
     }
 }
 
-/// Gives the request its id, and its answer a log line and its metrics.
-async fn observe(stack: &Stack, route: impl Route, request: Request) -> Response {
-    let started = now();
-    let asked = Asked::of(&request);
-    let work = async {
-        let answer = AssertUnwindSafe(limit(stack, route, request)).catch_unwind().await;
-        let answer = answer.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
-        let response = answer.unwrap_or_else(Problem::into_response);
-        log(&stack.quiet, &response, started.elapsed());
-        response
-    };
-    let mut response = asked.clone().around(work).await;
-    stack.tally.count(asked.route(), &asked.method, response.status(), started.elapsed());
+/// Gives the answer the request's id, a log line and its metrics.
+fn observe(stack: &Stack, asked: &Asked, started: Instant, mut response: Response) -> Response {
+    let elapsed = started.elapsed();
+    log(&stack.quiet, &response, elapsed);
+    stack.tally.count(asked.route(), &asked.method, response.status(), elapsed);
     let headers = response.headers_mut();
-    headers.insert(REQUEST_ID_HEADER, asked.id);
+    headers.insert(REQUEST_ID_HEADER, asked.id.clone());
     // What does not say otherwise is of one person and one moment.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
@@ -110,48 +115,53 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Problem {
     Problem::internal(format!("panic: {}", text.unwrap_or_default()))
 }
 
-/// Rate, load and time, in this order.
-async fn limit(stack: &Stack, route: impl Route, request: Request) -> Result<Response, Problem> {
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
-    if let (Some(limits), Some(peer)) = (&stack.limits, peer) {
-        limits.check_address(peer, request.headers())?;
+/// Rate, load, time and body, in this order.
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for what it is given twice over")]
+fn limit<S: Route>(
+    stack: Arc<Stack>,
+    mut route: S,
+    request: Request,
+) -> impl Future<Output = Result<Response, Problem>> {
+    async move {
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+        if let (Some(limits), Some(peer)) = (&stack.limits, peer) {
+            limits.check_address(peer, request.headers())?;
+        }
+        let Ok(_permit) = stack.in_flight.try_acquire() else {
+            return Err(Problem::new(&codes::OVERLOADED, "The service works on as much as it can."));
+        };
+        let limit = stack.time_for(&request);
+        let (request, leftover) = limit_body(stack.body_limit, request);
+        let answer = async {
+            let Ok(response) = route.call(request).await;
+            if let Some(leftover) = leftover {
+                // Boxed: hardly any answer leaves something unread, and each has room for what it may wait for.
+                Box::pin(leftover.discard()).await;
+            }
+            response
+        };
+        tokio::time::timeout(limit, answer).await.map_err(|_| {
+            Problem::new(&codes::TIMEOUT, "There was no answer in time; the work may still be done.")
+        })
     }
-    let Ok(_permit) = stack.in_flight.try_acquire() else {
-        return Err(Problem::new(&codes::OVERLOADED, "The service works on as much as it can."));
-    };
-    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let is_patient = path.is_some_and(|path| stack.patient.contains(&path));
-    let limit = if is_patient { PATIENCE } else { stack.timeout };
-    let answer = tokio::time::timeout(limit, limit_body(stack, route, request)).await;
-    answer.map_err(|_| {
-        Problem::new(&codes::TIMEOUT, "There was no answer in time; the work may still be done.")
-    })
 }
 
 /// The handler refuses what is too large, when it comes to the body: credential and path come first.
-async fn limit_body(stack: &Stack, route: impl Route, mut request: Request) -> Response {
+fn limit_body(most: usize, mut request: Request) -> (Request, Option<Leftover>) {
     if request.body().is_end_stream() {
-        return answer(route, request).await;
+        return (request, None);
     }
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     let announced = announced.and_then(|length| length.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > stack.body_limit as u64) {
+    if announced.is_some_and(|length| length > most as u64) {
         request.extensions_mut().insert(TooLarge);
     }
     // Who asks first has not begun to write and is not kept waiting.
     let asks_first = request.headers().contains_key(header::EXPECT);
     let (parts, body) = request.into_parts();
     let (body, leftover) = lend(body);
-    let body = Body::new(Limited::new(body, stack.body_limit));
-    let response = answer(route, Request::from_parts(parts, body)).await;
-    if !asks_first {
-        leftover.discard().await;
-    }
-    response
-}
-
-async fn answer(route: impl Route, request: Request) -> Response {
-    route.oneshot(request).await.unwrap_or_else(|never| match never {})
+    let body = Body::new(Limited::new(body, most));
+    (Request::from_parts(parts, body), (!asks_first).then_some(leftover))
 }
 
 /// Latency is measured on the monotonic clock; no decision depends on it.
