@@ -219,7 +219,7 @@ mod tests {
             (Some(now), None, None)
         );
         let mut unwritten = signs.take_unwritten();
-        unwritten.sort();
+        unwritten.sort_unstable();
         assert_eq!(unwritten, [(1, 10), (64, 10), (SEEN_CHUNK + 3, 10)]);
         assert_eq!(signs.take_unwritten(), []);
         signs.give_back(&Beat { seen: 9, places: vec![64] });
