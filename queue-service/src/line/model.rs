@@ -160,6 +160,13 @@ impl Scene {
         Some(Wait { min: as_u64(min.floor()), max: as_u64(max.ceil()) })
     }
 
+    /// How long somebody will wait who joins now, behind `ahead` others of everybody's lane: not at all when the
+    /// line is empty and there is room.
+    pub fn wait_of_a_newcomer(&self, ahead: u64, has_room: bool) -> Option<Wait> {
+        let is_let_in = has_room && self.waiting == 0 && self.state.admits() && !self.is_held;
+        if is_let_in { Some(Wait { min: 0, max: 0 }) } else { self.estimated_wait(0, ahead + 1) }
+    }
+
     /// When to poll next, in milliseconds; `random` is in 0..1.
     ///
     /// An eighth of the expected wait, between one and thirty seconds, longer when the crowd would
@@ -255,6 +262,18 @@ mod tests {
         assert_eq!(wait, Wait { min: 8, max: 23 });
         // 100 people at 100 per second cannot be let in sooner than in a second.
         assert_eq!(scene(900.0, 900.0).estimated_wait(1, 1000), Some(Wait { min: 8, max: 12 }));
+    }
+
+    #[test]
+    fn who_joins_an_empty_line_does_not_wait_for_what_was_measured() {
+        let idle = Scene { waiting: 0, in_line: 0, ..scene(0.01, 0.01) };
+        assert_eq!(idle.wait_of_a_newcomer(0, true), Some(Wait { min: 0, max: 0 }));
+        let slow = Some(Wait { min: 85, max: 115 });
+        assert_eq!(idle.wait_of_a_newcomer(0, false), slow);
+        assert_eq!(scene(0.01, 0.01).wait_of_a_newcomer(0, true), slow);
+        for nobody in [Scene { state: QueueState::Paused, ..idle.clone() }, Scene { is_held: true, ..idle }] {
+            assert_eq!(nobody.wait_of_a_newcomer(0, true), None);
+        }
     }
 
     #[test]

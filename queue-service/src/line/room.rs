@@ -18,7 +18,8 @@ use super::store::{self, Join, Left, Look, News, Seen, Verdict};
 use super::view::{Sight, View};
 use crate::keys::QueueKeys;
 use crate::queues::model::QueueState;
-use crate::queues::{QueueId, Queues};
+use crate::queues::recent::Recent;
+use crate::queues::{QueueId, Queues, Report};
 use crate::redis::{Redis, StoreError, When};
 
 /// Requests in one script call; keeps a call around a millisecond.
@@ -45,6 +46,7 @@ pub struct Room {
     pub listeners: Arc<Listeners>,
     polls_of_view: metrics::Counter,
     polls_of_store: metrics::Counter,
+    recent: Recent,
     joins: Coalescer<Join, Seen, StoreError>,
     looks: Coalescer<Look, Seen, StoreError>,
 }
@@ -95,7 +97,13 @@ impl Room {
             let (redis, keys, clock) = context.clone();
             async move { store::look(&redis, &keys, When::now(&clock), &looks).await }
         });
+        let context = (queues.clone(), id.clone());
+        let (recent, run_reports) = Recent::new(clock.clone(), move || {
+            let (queues, id) = context.clone();
+            async move { queues.report(&id).await }
+        });
         lifecycle.spawn_support("joins", run_joins);
+        lifecycle.spawn_support("reports", run_reports);
         lifecycle.spawn_support("polls", run_looks);
         let polls = |answered_by| crate::metrics::polls(id.as_str(), answered_by);
         let (polls_of_view, polls_of_store) = (polls("view"), polls("store"));
@@ -114,6 +122,7 @@ impl Room {
             listeners: Arc::default(),
             polls_of_view,
             polls_of_store,
+            recent,
             joins,
             looks,
         })
@@ -179,6 +188,18 @@ impl Room {
         }
         let now = DateTime::from_timestamp_millis(now_ms)?.max(scene.now);
         Some(Stay { user: user.to_owned(), place, standing, scene, now, fresh: false })
+    }
+
+    /// The queue's numbers for everybody: a moment old, and never of another state than polls tell.
+    pub async fn recent_report(&self) -> Result<Arc<Report>, Refusal> {
+        self.view.refresh().await;
+        let scene = self.view.scene();
+        let is_so = |report: &Report| {
+            scene
+                .as_ref()
+                .is_some_and(|scene| (scene.state, scene.opens_at) == (report.state, report.opens_at))
+        };
+        Ok(self.recent.report(is_so).await??)
     }
 
     /// Ends a stay, for every replica. Leaving twice is leaving once.

@@ -155,6 +155,8 @@ pub struct Report {
     pub pace: Pace,
     /// `None` without a cap; negative when the cap was lowered below those active.
     pub cap_room: Option<i64>,
+    /// Whether somebody could be let in now, by the cap and by the rate.
+    pub has_room: bool,
     pub settings: Settings,
     /// What is left to buy, as the booking service said last.
     pub remaining: Option<u64>,
