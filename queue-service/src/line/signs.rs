@@ -6,12 +6,14 @@
 //!                 └────────────── the sweep for silence reads it back ◀────────┘
 //! ```
 //!
-//! Four bytes a place, in chunks as in Redis; a poll is one atomic store, without a lock on the way.
+//! Four bytes a place, in chunks as in Redis; a poll is two atomic operations, without a lock on the way.
 //! What was marked and not yet written is lost with the replica: a fifth of a second, within the grace.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
 
 use crate::keys::{SEEN_CHUNK, SEEN_EPOCH_MS};
 
@@ -23,7 +25,7 @@ const PLACES: usize = 65_536;
 /// The signs of life of one queue.
 #[derive(Default)]
 pub struct Signs {
-    chunks: RwLock<HashMap<u64, Arc<Chunk>>>,
+    chunks: ArcSwap<HashMap<u64, Arc<Chunk>>>,
 }
 
 struct Chunk {
@@ -69,9 +71,8 @@ impl Signs {
 
     /// As [`Signs::mark`], if `is_alive` says so of when the place was last heard of; whether it did.
     pub fn mark_if(&self, place: u64, now_ms: i64, is_alive: impl Fn(Option<i64>) -> bool) -> bool {
-        let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
+        let chunks = self.chunks.load();
         let Some(chunk) = chunks.get(&(place / SEEN_CHUNK)) else {
-            drop(chunks);
             let is_alive = is_alive(None);
             if is_alive {
                 self.mark(place, now_ms);
@@ -99,12 +100,8 @@ impl Signs {
 
     /// What is not written yet, chunk by chunk; it counts as written from now on.
     pub fn take_unwritten(&self) -> Vec<Sign> {
-        let chunks: Vec<(u64, Arc<Chunk>)> = {
-            let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
-            chunks.iter().map(|(number, chunk)| (*number, chunk.clone())).collect()
-        };
         let mut signs = Vec::new();
-        for (number, chunk) in chunks {
+        for (number, chunk) in self.chunks.load().iter() {
             chunk.take_unwritten(number * SEEN_CHUNK, &mut signs);
         }
         signs
@@ -119,16 +116,27 @@ impl Signs {
 
     /// Forgets the chunks that `is_of_use` does not want.
     pub fn keep(&self, is_of_use: impl Fn(u64) -> bool) {
-        let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
-        chunks.retain(|number, _| is_of_use(*number));
+        if self.chunks.load().keys().all(|number| is_of_use(*number)) {
+            return;
+        }
+        self.chunks.rcu(|chunks| {
+            let kept = chunks.iter().filter(|(number, _)| is_of_use(**number));
+            kept.map(|(number, chunk)| (*number, chunk.clone())).collect::<HashMap<_, _>>()
+        });
     }
 
     fn chunk(&self, number: u64) -> Arc<Chunk> {
-        if let Some(chunk) = self.chunks.read().unwrap_or_else(PoisonError::into_inner).get(&number) {
+        if let Some(chunk) = self.chunks.load().get(&number) {
             return chunk.clone();
         }
-        let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
-        chunks.entry(number).or_insert_with(|| Arc::new(Chunk::new())).clone()
+        let fresh = Arc::new(Chunk::new());
+        self.chunks.rcu(|chunks| {
+            let mut chunks = HashMap::clone(chunks);
+            chunks.entry(number).or_insert_with(|| fresh.clone());
+            chunks
+        });
+        // Another thread may have been first, or have let go of it again.
+        self.chunks.load().get(&number).cloned().unwrap_or(fresh)
     }
 }
 

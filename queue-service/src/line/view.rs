@@ -61,7 +61,7 @@ pub struct View {
     clock: Clock,
     origin: Instant,
     lines: RwLock<Option<Lines>>,
-    pulse: RwLock<Pulse>,
+    pulse: ArcSwap<Pulse>,
     /// Time of Redis minus ours, round by round, and by how much that may be wrong.
     ahead: Mutex<VecDeque<(i64, Duration)>>,
     scene: ArcSwapOption<Scene>,
@@ -143,7 +143,7 @@ impl View {
             clock,
             origin: Instant::now(),
             lines: RwLock::new(None),
-            pulse: RwLock::default(),
+            pulse: ArcSwap::default(),
             ahead: Mutex::default(),
             scene: ArcSwapOption::empty(),
             numbers: ArcSwap::default(),
@@ -210,7 +210,11 @@ impl View {
     /// Waits, briefly, until what is told is fresh.
     pub async fn refresh(&self) {
         let reading = self.reading();
-        self.last_asked.store(reading.ours_us / 1_000, Ordering::Relaxed);
+        let ours_ms = reading.ours_us / 1_000;
+        // A store of what stands there already would be fought over by the threads that answer.
+        if self.last_asked.load(Ordering::Relaxed) != ours_ms {
+            self.last_asked.store(ours_ms, Ordering::Relaxed);
+        }
         if !reading.is_fresh() && !self.failing.load(Ordering::Relaxed) {
             let patience = if reading.pulse.unsure_rounds > 0 { NEWCOMERS_PATIENCE } else { PATIENCE };
             Box::pin(self.until_fresh(patience)).await;
@@ -296,9 +300,8 @@ impl View {
         self.lines.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(reading)
     }
 
-    /// A copy, not a guard: who holds one and asks again hangs when the follower wants to write in between.
     fn pulse(&self) -> Pulse {
-        *self.pulse.read().unwrap_or_else(PoisonError::into_inner)
+        **self.pulse.load()
     }
 
     fn ours_us(&self) -> i64 {
@@ -344,7 +347,7 @@ impl View {
             let ahead = (now_ms - self.clock.offset_ms()) * 1_000 - self.ours_us();
             // Redis told its time somewhere in between.
             samples.push_back((ahead, asked_at.elapsed()));
-            let mut pulse = self.pulse.write().unwrap_or_else(PoisonError::into_inner);
+            let mut pulse = self.pulse();
             pulse.best_us = samples.iter().map(|(ahead, _)| *ahead).max().unwrap_or(ahead);
             (pulse.heard_at, pulse.offset_ms) = (Some(self.ours_ms()), self.clock.offset_ms());
             pulse.heard_ms = now_ms;
@@ -359,6 +362,7 @@ impl View {
                 pulse.unsure_rounds -= 1;
                 pulse.serves_from_ms = now_ms + DELAY_MS;
             }
+            self.pulse.store(Arc::new(pulse));
         }
         self.hear_newer_scene(&Arc::new(scene));
     }

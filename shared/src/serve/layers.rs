@@ -127,7 +127,7 @@ fn limit<S: Route>(
         if let (Some(limits), Some(peer)) = (&stack.limits, peer) {
             limits.check_address(peer, request.headers())?;
         }
-        let Ok(_permit) = stack.in_flight.try_acquire() else {
+        let Some(_under_way) = stack.load.begin() else {
             return Err(Problem::new(&codes::OVERLOADED, "The service works on as much as it can."));
         };
         let limit = stack.time_for(&request);

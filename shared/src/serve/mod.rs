@@ -13,6 +13,7 @@
 mod layers;
 mod leftover;
 mod listener;
+mod load;
 mod quiet;
 mod tally;
 mod unsent;
@@ -26,6 +27,7 @@ pub use layers::Peer;
 pub use listener::{Bound, bind};
 
 use crate::limits::Limits;
+use load::Load;
 use quiet::Quiet;
 use tally::Tally;
 
@@ -54,7 +56,7 @@ struct Stack {
     timeout: Duration,
     /// Routes whose work may take an hour.
     patient: &'static [&'static str],
-    in_flight: tokio::sync::Semaphore,
+    load: Load,
     limits: Option<Arc<Limits>>,
     /// What this listener has logged.
     quiet: Quiet,
@@ -77,7 +79,7 @@ impl Stack {
             body_limit,
             timeout: Duration::from_secs(config.request_timeout_seconds),
             patient: &[],
-            in_flight: tokio::sync::Semaphore::new(config.max_requests),
+            load: Load::new(config.max_requests),
             limits: None,
             quiet: Quiet::default(),
         }
