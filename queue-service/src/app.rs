@@ -52,8 +52,11 @@ impl Deref for App {
 impl App {
     /// The room of the queue that a path names.
     pub async fn room(&self, queue: Option<&str>) -> Result<Arc<Room>, Problem> {
+        if let Some(room) = queue.and_then(|queue| self.rooms.at_hand(queue)) {
+            return Ok(room);
+        }
         let room = match queue.and_then(QueueId::parse) {
-            Some(id) => self.rooms.get(&id).await?,
+            Some(id) => Box::pin(self.rooms.get(&id)).await?,
             None => None,
         };
         room.ok_or_else(|| Problem::new(&refusals::QUEUE_NOT_FOUND, "There is no such queue."))

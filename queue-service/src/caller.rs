@@ -20,14 +20,18 @@ pub struct User {
 /// A verified user token or queue token.
 pub enum Caller {
     User(String),
-    Place(PlaceToken),
+    Place {
+        token: PlaceToken,
+        /// As it was sent.
+        text: String,
+    },
 }
 
 impl Caller {
     pub fn user(&self) -> &str {
         match self {
             Self::User(user) => user,
-            Self::Place(token) => &token.user,
+            Self::Place { token, .. } => &token.user,
         }
     }
 
@@ -35,7 +39,7 @@ impl Caller {
     pub fn place(&self) -> Option<u64> {
         match self {
             Self::User(_) => None,
-            Self::Place(token) => Some(token.place),
+            Self::Place { token, .. } => Some(token.place),
         }
     }
 }
@@ -61,13 +65,13 @@ impl FromRequestParts<App> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let text = bearer(&parts.headers)?;
         if !text.starts_with(token::PREFIX) {
-            return user(text, app).await.map(|user| Self::User(user.id));
+            return Box::pin(user(text, app)).await.map(|user| Self::User(user.id));
         }
         let token = app.queue_tokens.verify(text).ok_or_else(|| {
             Problem::new(&codes::INVALID_TOKEN, "The queue token is not one that this service has signed.")
         })?;
         app.limits.check_user(&token.user)?;
-        Ok(Self::Place(token))
+        Ok(Self::Place { token, text: text.to_owned() })
     }
 }
 

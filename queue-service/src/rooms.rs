@@ -3,9 +3,10 @@
 //! A queue made through another replica is heard of within a second, or at its first request.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use shared::clock::Clock;
 use shared::lifecycle::Lifecycle;
 
@@ -27,18 +28,30 @@ struct Inner {
     redis: Redis,
     clock: Clock,
     lifecycle: Lifecycle,
-    open: RwLock<HashMap<QueueId, Arc<Room>>>,
+    /// Read at each request, so without a lock.
+    open: ArcSwap<HashMap<QueueId, Arc<Room>>>,
+    /// Held by who opens one.
+    opening: Mutex<()>,
 }
 
 impl Rooms {
     /// Without rooms; `listen` opens those of the queues that exist.
     pub fn new(queues: Queues, redis: Redis, clock: Clock, lifecycle: Lifecycle) -> Self {
-        Self { inner: Arc::new(Inner { queues, redis, clock, lifecycle, open: RwLock::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                queues,
+                redis,
+                clock,
+                lifecycle,
+                open: ArcSwap::default(),
+                opening: Mutex::default(),
+            }),
+        }
     }
 
     /// The room of a queue, or `None` when there is no such queue.
     pub async fn get(&self, id: &QueueId) -> Result<Option<Arc<Room>>, StoreError> {
-        if let Some(room) = self.at_hand(id) {
+        if let Some(room) = self.at_hand(id.as_str()) {
             return Ok(Some(room));
         }
         Ok(self.inner.queues.exists(id).await?.then(|| self.open(id)))
@@ -47,13 +60,15 @@ impl Rooms {
     /// Opens the room of a queue that exists.
     pub fn open(&self, id: &QueueId) -> Arc<Room> {
         let inner = &self.inner;
-        let mut open = inner.open.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(room) = open.get(id) {
-            return room.clone();
+        let _opening = inner.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(room) = self.at_hand(id.as_str()) {
+            return room;
         }
         let (queues, redis, clock) = (inner.queues.clone(), inner.redis.clone(), inner.clock.clone());
         let room = Room::open(id.clone(), queues, redis, clock, &inner.lifecycle);
+        let mut open = HashMap::clone(&inner.open.load());
         open.insert(id.clone(), room.clone());
+        inner.open.store(Arc::new(open));
         inner.lifecycle.spawn_loop("admission", admission::run(room.clone()));
         inner.lifecycle.spawn_loop("view", line::follow(room.clone()));
         inner.lifecycle.spawn_loop("signs of life", line::beat(room.clone()));
@@ -66,7 +81,7 @@ impl Rooms {
         loop {
             match self.inner.queues.ids().await {
                 Ok(ids) => {
-                    for id in ids.iter().filter(|id| self.at_hand(id).is_none()) {
+                    for id in ids.iter().filter(|id| self.at_hand(id.as_str()).is_none()) {
                         if let Err(error) = self.get(id).await {
                             tracing::debug!(queue = id.as_str(), %error, "cannot open a room");
                         }
@@ -80,10 +95,11 @@ impl Rooms {
 
     /// The rooms that are open.
     pub fn all(&self) -> Vec<Arc<Room>> {
-        self.inner.open.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.inner.open.load().values().cloned().collect()
     }
 
-    fn at_hand(&self, id: &QueueId) -> Option<Arc<Room>> {
-        self.inner.open.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    /// The room of that name, when it is open.
+    pub fn at_hand(&self, id: &str) -> Option<Arc<Room>> {
+        self.inner.open.load().get(id).cloned()
     }
 }

@@ -26,6 +26,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod page;
 pub mod problem;
+mod request;
 pub mod secrets;
 pub mod serve;
 pub mod telemetry;

@@ -92,7 +92,8 @@ impl Lifecycle {
 
     /// Runs a task that may end at any time; the stop waits for it within the grace.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let hard = self.hard.clone();
+        // A child of its own: at each turn of a task its token's lock is taken, and a shared one is fought over.
+        let hard = self.hard.child_token();
         self.tasks.spawn(async move {
             tokio::select! {
                 () = task => {}

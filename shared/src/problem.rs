@@ -62,11 +62,6 @@ pub mod codes {
     }
 }
 
-tokio::task_local! {
-    /// Set by the layer stack around every request.
-    pub(crate) static REQUEST_ID: String;
-}
-
 /// One occurrence of a refusal.
 #[derive(Debug)]
 pub struct Problem {
@@ -151,13 +146,12 @@ impl Problem {
 
     fn body(&self) -> Value {
         let mut body = self.members.clone();
-        let request_id = REQUEST_ID.try_with(Clone::clone).ok();
         body.insert("type".into(), format!("urn:problem:{}", self.code.word).into());
         body.insert("title".into(), self.code.title.into());
         body.insert("status".into(), self.code.status.into());
         body.insert("detail".into(), self.detail.as_ref().into());
         body.insert("code".into(), self.code.word.into());
-        body.insert("request_id".into(), request_id.into());
+        body.insert("request_id".into(), crate::request::current_id().into());
         Value::Object(body)
     }
 }

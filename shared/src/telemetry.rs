@@ -1,16 +1,21 @@
 //! Logs and metrics.
 //!
-//! Logs are JSON lines (or pretty text for a person) on stdout, each inside the span of its
-//! request with `request_id` and, where a `traceparent` came, `trace_id`. Tokens,
+//! Logs are JSON lines (or pretty text for a person) on stdout, each with the `span` of its
+//! request (`request.rs`): its `request_id` and, where a `traceparent` came, `trace_id`. Tokens,
 //! secrets and user ids are never logged. Metrics are Prometheus text on the ops listener.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::request::Lines;
 
 /// Form of the log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -38,16 +43,33 @@ const LATENCY_BUCKETS: [f64; 14] =
 
 /// Installs the log for the life of the process.
 pub fn init(config: &TelemetryConfig) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.log_filter)
-        .map_err(|error| format!("LOG_FILTER cannot be read: {error}"))?;
+    let subscriber = subscriber(config.log_format, &config.log_filter, std::io::stdout)?;
+    subscriber.try_init().map_err(|error| format!("the log cannot be installed: {error}"))
+}
+
+/// What `filter` lets through, line by line.
+pub(crate) fn subscriber<W>(
+    form: LogFormat,
+    filter: &str,
+    to: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, String>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(filter).map_err(|error| format!("LOG_FILTER cannot be read: {error}"))?;
     let registry = tracing_subscriber::registry().with(filter);
-    let installed = match config.log_format {
-        LogFormat::Json => registry
-            .with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false))
-            .try_init(),
-        LogFormat::Pretty => registry.with(tracing_subscriber::fmt::layer().compact()).try_init(),
-    };
-    installed.map_err(|error| format!("the log cannot be installed: {error}"))
+    let lines = fmt::layer().with_writer(to);
+    Ok(match form {
+        LogFormat::Json => {
+            let inner =
+                fmt::format().json().flatten_event(true).with_current_span(false).with_span_list(false);
+            Box::new(registry.with(lines.fmt_fields(JsonFields::new()).event_format(Lines { inner, form })))
+        }
+        LogFormat::Pretty => {
+            let inner = fmt::format().compact();
+            Box::new(registry.with(lines.event_format(Lines { inner, form })))
+        }
+    })
 }
 
 /// The process's recorder of metrics. The `metrics` crate has one recorder a process, so this is

@@ -118,16 +118,16 @@ impl Listener {
     }
 }
 
-fn pause_after(Stay { place, standing, scene, .. }: &Stay) -> Duration {
-    let as_a_poll = || Duration::from_millis(scene.poll_after_ms(*place, standing, rand::random()));
+fn pause_after(Stay { place, standing, scene, now, .. }: &Stay) -> Duration {
+    let as_a_poll = || Duration::from_millis(scene.poll_after_ms(*place, standing, *now, rand::random()));
     match standing {
         Standing::Waiting { position } if *position <= NEAR => NEAR_PAUSE.min(as_a_poll()),
         Standing::Active(admission) if !scene.renews => {
-            let left = admission.exp * 1000 - scene.now.timestamp_millis();
+            let left = admission.exp * 1000 - now.timestamp_millis();
             Duration::from_millis(u64::try_from(left).unwrap_or(0)) + AFTER_END
         }
         Standing::Scheduled => {
-            let left = scene.opens_at.map_or(0, |at| (at - scene.now).num_milliseconds());
+            let left = scene.opens_at.map_or(0, |at| (at - *now).num_milliseconds());
             as_a_poll().min(Duration::from_millis(u64::try_from(left).unwrap_or(0)) + AFTER_END)
         }
         _ => as_a_poll(),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
@@ -26,11 +27,14 @@ use crate::caller::{Caller, Operator, User};
 use crate::queues::model::QueueState;
 use crate::refusals;
 
+/// Longer than most answers, so that writing one seldom moves it.
+const USUAL_LENGTH: usize = 640;
+
 /// The answer to a join, a poll, and the data of an event.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[expect(clippy::struct_field_names, reason = "the contract's name")]
-pub struct Status {
-    queue: String,
+pub struct Status<'a> {
+    queue: &'a str,
     queue_state: QueueState,
     status: &'static str,
     queue_token: String,
@@ -38,7 +42,7 @@ pub struct Status {
     position: Option<u64>,
     waiting: u64,
     /// The lane that the place is in; null = everybody's. `position` counts within it.
-    lane: Option<String>,
+    lane: Option<&'a str>,
     /// What is left to buy, as the booking service said last; null = unknown.
     remaining: Option<u64>,
     estimated_wait_seconds: Option<Wait>,
@@ -53,26 +57,30 @@ pub struct Status {
     entry_token: Option<String>,
     #[serde(serialize_with = "clock::as_rfc3339_or_null")]
     entry_expires_at: Option<DateTime<Utc>>,
-    redirect_url: Option<String>,
+    redirect_url: Option<&'a str>,
 }
 
-impl Status {
-    fn of(app: &App, room: &Room, stay: &Stay) -> Result<Self, Problem> {
+impl<'a> Status<'a> {
+    /// `sent`: the queue token of this place that the caller has sent.
+    fn of(app: &App, room: &'a Room, stay: &'a Stay, sent: Option<String>) -> Result<Self, Problem> {
         let scene = &stay.scene;
-        let place = PlaceToken { queue: room.id.clone(), user: stay.user.clone(), place: stay.place };
+        let sign = || {
+            let place = PlaceToken { queue: room.id.clone(), user: stay.user.clone(), place: stay.place };
+            app.queue_tokens.sign(&place)
+        };
         let silence = (scene.waiting_ttl_ms > 0).then(|| Duration::from_millis(scene.waiting_ttl_ms));
         let mut status = Self {
-            queue: room.id.as_str().to_owned(),
+            queue: room.id.as_str(),
             queue_state: scene.state,
             status: "waiting",
-            queue_token: app.queue_tokens.sign(&place),
+            queue_token: sent.filter(|sent| app.queue_tokens.is_up_to_date(sent)).unwrap_or_else(sign),
             position: None,
             waiting: scene.waiting,
-            lane: scene.lane_name(stay.place).map(str::to_owned),
+            lane: scene.lane_name(stay.place),
             remaining: scene.remaining,
             estimated_wait_seconds: None,
-            poll_after_ms: scene.poll_after_ms(stay.place, &stay.standing, rand::random()),
-            token_expires_at: silence.map(|silence| scene.now + silence),
+            poll_after_ms: scene.poll_after_ms(stay.place, &stay.standing, stay.now, rand::random()),
+            token_expires_at: silence.map(|silence| stay.now + silence),
             opens_at: scene.opens_at,
             admitted_at: None,
             entry_token: None,
@@ -94,7 +102,7 @@ impl Status {
                 let token =
                     app.entry_tokens.sign(&room.id, &stay.user, admission).map_err(Problem::internal)?;
                 status.status = "active";
-                status.redirect_url.clone_from(&scene.redirect_url);
+                status.redirect_url = scene.redirect_url.as_deref();
                 status.admitted_at = Some(admission.admitted_at);
                 status.entry_token = Some(token);
                 status.entry_expires_at = DateTime::from_timestamp(admission.exp, 0);
@@ -102,6 +110,13 @@ impl Status {
             }
         }
         Ok(status)
+    }
+
+    fn answer(&self, code: StatusCode) -> Result<Response, Problem> {
+        let mut body = Vec::with_capacity(USUAL_LENGTH);
+        serde_json::to_writer(&mut body, self).map_err(Problem::internal)?;
+        let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        Ok((code, json, body).into_response())
     }
 }
 
@@ -153,7 +168,7 @@ pub async fn join(
     let Unread = body?;
     let stay = room.join(&id, lane.as_deref()).await?;
     let code = if stay.fresh { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((code, uncached(), Json(Status::of(&app, &room, &stay)?)).into_response())
+    Status::of(&app, &room, &stay, None)?.answer(code)
 }
 
 /// `GET /v1/queues/{queue}/tokens/me`
@@ -161,16 +176,16 @@ pub async fn poll(
     State(app): State<App>,
     caller: Caller,
     Segment(queue): Segment<String>,
-    headers: HeaderMap,
+    WantsHtml(wants_html): WantsHtml,
 ) -> Result<Response, Problem> {
     let room = room_of(&app, &caller, queue).await?;
     let stay = room.look(caller.user(), caller.place()).await?;
-    if let (Standing::Active(_), Some(url), true) =
-        (&stay.standing, &stay.scene.redirect_url, wants_html(&headers))
-    {
-        return Ok((StatusCode::SEE_OTHER, uncached(), [(header::LOCATION, url.clone())]).into_response());
+    if let (Standing::Active(_), Some(url), true) = (&stay.standing, &stay.scene.redirect_url, wants_html) {
+        return Ok((StatusCode::SEE_OTHER, [(header::LOCATION, url.clone())]).into_response());
     }
-    Ok((uncached(), Json(Status::of(&app, &room, &stay)?)).into_response())
+    // A user token may name another place than one that was sent before.
+    let sent = if let Caller::Place { text, .. } = caller { Some(text) } else { None };
+    Status::of(&app, &room, &stay, sent)?.answer(StatusCode::OK)
 }
 
 /// `DELETE /v1/queues/{queue}/tokens/me`
@@ -206,12 +221,13 @@ pub async fn events(
     let listener = Listener::new(room.clone(), &first, app.lifecycle.soft().clone());
     let events =
         listener.events(first).map(move |event| Ok::<_, Infallible>(on_the_wire(&app, &room, event)));
-    Ok((uncached(), Sse::new(events).keep_alive(KeepAlive::default())).into_response())
+    let uncached = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    Ok((uncached, Sse::new(events).keep_alive(KeepAlive::default())).into_response())
 }
 
 fn on_the_wire(app: &App, room: &Arc<Room>, event: LineEvent) -> Event {
     let told = match event {
-        LineEvent::Status(stay) => Status::of(app, room, &stay)
+        LineEvent::Status(stay) => Status::of(app, room, &stay, None)
             .ok()
             .and_then(|status| Event::default().event("status").json_data(status).ok()),
         LineEvent::Ended(ended) => {
@@ -226,12 +242,24 @@ fn on_the_wire(app: &App, room: &Arc<Room>, event: LineEvent) -> Event {
 
 async fn room_of(app: &App, caller: &Caller, queue: Option<String>) -> Result<Arc<Room>, Problem> {
     let room = app.room(queue.as_deref()).await?;
-    if let Caller::Place(token) = caller
+    if let Caller::Place { token, .. } = caller
         && token.queue != room.id
     {
         return Err(Problem::new(&refusals::WRONG_QUEUE, "The queue token belongs to another queue."));
     }
     Ok(room)
+}
+
+/// Whether the client is a browser that goes where it is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct WantsHtml(bool);
+
+impl<S: Send + Sync> FromRequestParts<S> for WantsHtml {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(wants_html(&parts.headers)))
+    }
 }
 
 /// Whether HTML is accepted, and not less than JSON (RFC 9110, section 12.5.1).
@@ -246,11 +274,6 @@ fn wants_html(headers: &HeaderMap) -> bool {
     };
     let html = quality("text/html").unwrap_or(0.0);
     html > 0.0 && html >= quality("application/json").unwrap_or(0.0)
-}
-
-/// An answer is of one person and one moment.
-fn uncached() -> [(header::HeaderName, &'static str); 1] {
-    [(header::CACHE_CONTROL, "no-store")]
 }
 
 /// Body of a development login.

@@ -42,10 +42,78 @@ local function join(user, lane)
   return answer
 end
 
-local answers = {}
-for i = 4, #ARGV, 2 do
-  local answer = join(ARGV[i], lane_called(ARGV[i + 1]))
-  answer[8] = answer[8] or 0
-  answers[#answers + 1] = answer
+-- Newcomers ---------------------------------------------------------------------------------------
+-- In a crowd nearly everybody is somebody of whom nothing is known, and stands behind others. Such people go
+-- into their line together, in the order in which they came; whoever is not one goes alone, after them.
+
+local answers, crowds = {}, {}
+
+-- The users that a line or an admission knows.
+local function known_ones()
+  local users, known = {}, {}
+  for i = 4, #ARGV, 2 do users[#users + 1] = ARGV[i] end
+  local function note(found)
+    for at, user in ipairs(users) do if found[at] then known[user] = true end end
+  end
+  for number = 0, #lanes do note(redis.call('ZMSCORE', lanes[number].waiting, unpack(users))) end
+  note(redis.call('HMGET', ADMISSIONS, unpack(users)))
+  return known
 end
+
+-- The crowd that gathers behind a lane's line; nil while nobody is in that, so that the first may be let in.
+local function crowd_of(lane)
+  local crowd = crowds[lane.number]
+  if not crowd then
+    local line = redis.call('ZCARD', lane.waiting)
+    if line == 0 then return nil end
+    crowd = { lane = lane, line = line, members = {} }
+    crowds[lane.number] = crowd
+  end
+  return crowd
+end
+
+local function touch_all(first, last)
+  while first <= last do
+    local upto = math.min(last, first - first % CHUNK + CHUNK - 1)
+    touch(first, upto - first + 1)
+    first = upto + 1
+  end
+end
+
+local function into_lines()
+  for _, crowd in pairs(crowds) do
+    local lane, people = crowd.lane, #crowd.members
+    if people > 0 then
+      local last, is_drawn, scored = count('place' .. lane.suffix, people), lottery and not opened, {}
+      if is_drawn then set_counter('drawn' .. lane.suffix, last) end
+      for at, member in ipairs(crowd.members) do
+        local number = last - people + at
+        scored[2 * at - 1], scored[2 * at] = int(is_drawn and drawn_score(number) or number), member.user
+        local kind, position = opened and 'waiting' or 'scheduled', opened and crowd.line + at or 0
+        answers[member.at] = { kind, lane.base + number, position, '', 0, 0, 0, 1 }
+      end
+      redis.call('ZADD', lane.waiting, unpack(scored))
+      touch_all(lane.base + last - people + 1, lane.base + last)
+      changed = true
+    end
+  end
+  crowds = {}
+end
+
+local takes_newcomers = #ARGV > 5 and state ~= 'closed' and state ~= 'draining'
+local known = takes_newcomers and known_ones()
+for i = 4, #ARGV, 2 do
+  local user, lane, at = ARGV[i], lane_called(ARGV[i + 1]), i / 2 - 1
+  local crowd = takes_newcomers and not known[user] and crowd_of(lane)
+  if crowd then
+    crowd.members[#crowd.members + 1] = { user = user, at = at }
+    known[user] = true
+  else
+    into_lines()
+    answers[at] = join(user, lane)
+    answers[at][8] = answers[at][8] or 0
+    if known then known[user] = true end
+  end
+end
+into_lines()
 return { header(), answers }

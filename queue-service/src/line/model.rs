@@ -160,22 +160,29 @@ impl Scene {
         Some(Wait { min: as_u64(min.floor()), max: as_u64(max.ceil()) })
     }
 
+    /// How long somebody will wait who joins now, behind `ahead` others of everybody's lane: not at all when the
+    /// line is empty and there is room.
+    pub fn wait_of_a_newcomer(&self, ahead: u64, has_room: bool) -> Option<Wait> {
+        let is_let_in = has_room && self.waiting == 0 && self.state.admits() && !self.is_held;
+        if is_let_in { Some(Wait { min: 0, max: 0 }) } else { self.estimated_wait(0, ahead + 1) }
+    }
+
     /// When to poll next, in milliseconds; `random` is in 0..1.
     ///
     /// An eighth of the expected wait, between one and thirty seconds, longer when the crowd would
     /// otherwise poll more than its budget, plus up to 30 % jitter; always below a third of what
     /// silence costs the place, and below half of the claim window for who may be let in before.
-    pub fn poll_after_ms(&self, place: u64, standing: &Standing, random: f64) -> u64 {
+    pub fn poll_after_ms(&self, place: u64, standing: &Standing, now: DateTime<Utc>, random: f64) -> u64 {
         let (wanted, silence_ms) = match standing {
             Standing::Scheduled => {
-                let left = self.opens_at.map_or(TimeDelta::zero(), |at| at - self.now);
+                let left = self.opens_at.map_or(TimeDelta::zero(), |at| at - now);
                 (as_f64(u64::try_from(left.num_milliseconds()).unwrap_or(0)) / 8.0, 0)
             }
             Standing::Waiting { position } => {
                 (self.expected_wait_ms(place, *position) / 8.0, self.waiting_ttl_ms)
             }
             Standing::Active(admission) => {
-                let left = (admission.exp * 1000 - self.now.timestamp_millis()).max(1_000).unsigned_abs();
+                let left = (admission.exp * 1000 - now.timestamp_millis()).max(1_000).unsigned_abs();
                 (as_f64(left) / 8.0, left)
             }
         };
@@ -258,6 +265,18 @@ mod tests {
     }
 
     #[test]
+    fn who_joins_an_empty_line_does_not_wait_for_what_was_measured() {
+        let idle = Scene { waiting: 0, in_line: 0, ..scene(0.01, 0.01) };
+        assert_eq!(idle.wait_of_a_newcomer(0, true), Some(Wait { min: 0, max: 0 }));
+        let slow = Some(Wait { min: 85, max: 115 });
+        assert_eq!(idle.wait_of_a_newcomer(0, false), slow);
+        assert_eq!(scene(0.01, 0.01).wait_of_a_newcomer(0, true), slow);
+        for nobody in [Scene { state: QueueState::Paused, ..idle.clone() }, Scene { is_held: true, ..idle }] {
+            assert_eq!(nobody.wait_of_a_newcomer(0, true), None);
+        }
+    }
+
+    #[test]
     fn a_lane_waits_by_its_share_at_the_most() {
         let lanes = vec![Lane { lane: "vip".into(), share_percent: 50 }];
         let scene = Scene { lanes, ..scene(10.0, 10.0) };
@@ -268,14 +287,15 @@ mod tests {
     #[test]
     fn who_is_far_back_polls_rarely_and_nobody_later_than_a_third_of_silence() {
         let scene = scene(10.0, 10.0);
-        let poll = |position, random| scene.poll_after_ms(1, &Standing::Waiting { position }, random);
+        let poll =
+            |position, random| scene.poll_after_ms(1, &Standing::Waiting { position }, scene.now, random);
         assert_eq!(poll(1, 0.0), 1_000);
         assert!(poll(1_000_000, 0.0) >= 30_000);
         assert!(poll(1_000_000, 0.999) < 40_000);
         for ttl in [1_000, 2_000, 120_000] {
             let scene = Scene { waiting_ttl_ms: ttl, ..scene.clone() };
             for position in [1, 50, 1_000_000] {
-                assert!(scene.poll_after_ms(1, &Standing::Waiting { position }, 0.999) < ttl / 3);
+                assert!(scene.poll_after_ms(1, &Standing::Waiting { position }, scene.now, 0.999) < ttl / 3);
             }
         }
     }
@@ -284,22 +304,22 @@ mod tests {
     fn a_million_people_stay_within_the_budget() {
         let scene =
             Scene { in_line: 1_000_000, waiting_ttl_ms: 0, claim_window_ms: 600_000, ..scene(1e9, 1e9) };
-        assert!(scene.poll_after_ms(1, &Standing::Waiting { position: 1 }, 0.0) >= 40_000);
-        assert!(scene.poll_after_ms(1, &Standing::Scheduled, 0.0) >= 40_000);
+        assert!(scene.poll_after_ms(1, &Standing::Waiting { position: 1 }, scene.now, 0.0) >= 40_000);
+        assert!(scene.poll_after_ms(1, &Standing::Scheduled, scene.now, 0.0) >= 40_000);
     }
 
     #[test]
     fn who_may_be_let_in_polls_within_the_claim_window() {
         let rate = Some(Rate { users: 1, every_seconds: 60 });
         let scene = Scene { rate, claim_window_ms: 3_000, ..scene(0.0, 0.0) };
-        assert!(scene.poll_after_ms(1, &Standing::Waiting { position: 1 }, 0.999) <= 1_500);
-        assert!(scene.poll_after_ms(1, &Standing::Waiting { position: 9 }, 0.0) > 1_500);
+        assert!(scene.poll_after_ms(1, &Standing::Waiting { position: 1 }, scene.now, 0.999) <= 1_500);
+        assert!(scene.poll_after_ms(1, &Standing::Waiting { position: 9 }, scene.now, 0.0) > 1_500);
     }
 
     #[test]
     fn an_active_person_polls_before_the_token_ends_however_often_it_was_renewed() {
         let scene = scene(1.0, 1.0);
         let admission = Admission { jti: "j".into(), admitted_at: DateTime::UNIX_EPOCH, iat: -500, exp: 20 };
-        assert!(scene.poll_after_ms(1, &Standing::Active(admission), 0.999) < 20_000 / 3);
+        assert!(scene.poll_after_ms(1, &Standing::Active(admission), scene.now, 0.999) < 20_000 / 3);
     }
 }

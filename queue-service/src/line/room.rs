@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use chrono::{DateTime, Utc};
 use shared::clock::Clock;
 use shared::coalesce::{Coalescer, Shape, Unanswered};
 use shared::lifecycle::Lifecycle;
@@ -17,7 +18,8 @@ use super::store::{self, Join, Left, Look, News, Seen, Verdict};
 use super::view::{Sight, View};
 use crate::keys::QueueKeys;
 use crate::queues::model::QueueState;
-use crate::queues::{QueueId, Queues};
+use crate::queues::recent::Recent;
+use crate::queues::{QueueId, Queues, Report};
 use crate::redis::{Redis, StoreError, When};
 
 /// Requests in one script call; keeps a call around a millisecond.
@@ -42,6 +44,7 @@ pub struct Room {
     pub listeners: Arc<Listeners>,
     polls_of_view: metrics::Counter,
     polls_of_store: metrics::Counter,
+    recent: Recent,
     joins: Coalescer<Join, Seen, StoreError>,
     looks: Coalescer<Look, Seen, StoreError>,
 }
@@ -53,6 +56,8 @@ pub struct Stay {
     pub place: u64,
     pub standing: Standing,
     pub scene: Arc<Scene>,
+    /// The present time, which answers count from; the scene may be a moment older.
+    pub now: DateTime<Utc>,
     /// Made by this call.
     pub fresh: bool,
 }
@@ -90,7 +95,12 @@ impl Room {
             let (redis, keys, clock) = context.clone();
             async move { store::look(&redis, &keys, When::now(&clock), &looks).await }
         });
-        for (name, lanes) in [("joins", run_joins), ("polls", run_looks)] {
+        let context = (queues.clone(), id.clone());
+        let (recent, run_reports) = Recent::new(clock.clone(), move || {
+            let (queues, id) = context.clone();
+            async move { queues.report(&id).await }
+        });
+        for (name, lanes) in [("joins", run_joins), ("polls", run_looks), ("reports", run_reports)] {
             for lane in lanes {
                 lifecycle.spawn_support(name, lane);
             }
@@ -112,6 +122,7 @@ impl Room {
             listeners: Arc::default(),
             polls_of_view,
             polls_of_store,
+            recent,
             joins,
             looks,
         })
@@ -144,15 +155,18 @@ impl Room {
             return Ok(stay);
         }
         self.polls_of_store.increment(1);
-        let seen = self.looks.submit(Look { user: user.to_owned(), place }).await??;
-        self.stay(user, seen).await
+        // Boxed: few polls come here, and each has room for what it may wait for.
+        Box::pin(async {
+            let seen = self.looks.submit(Look { user: user.to_owned(), place }).await??;
+            self.stay(user, seen).await
+        })
+        .await
     }
 
     /// The standing of a place that is in line, by the view alone; `None` when only Redis can tell.
     fn glance(&self, user: &str, place: u64) -> Option<Stay> {
         let scene = self.view.scene()?;
-        let now_ms = self.view.now_ms();
-        let Sight::InLine { position } = self.view.sight(place) else { return None };
+        let (now_ms, Sight::InLine { position }) = self.view.sight(place) else { return None };
         let standing = match scene.state {
             QueueState::Closed => return None,
             // Whether it has opened since is for Redis to say.
@@ -164,15 +178,28 @@ impl Room {
             _ => Standing::Waiting { position: position? },
         };
         let silence_ms = i64::try_from(scene.waiting_ttl_ms).unwrap_or(i64::MAX);
-        if standing != Standing::Scheduled && silence_ms > 0 {
-            let since_ms = scene.silence_since().map_or(0, |at| at.timestamp_millis());
-            let seen = self.signs.last(place)?.max(since_ms);
-            if now_ms > seen + silence_ms + GRACE_MS {
-                return None;
-            }
+        let lapses = standing != Standing::Scheduled && silence_ms > 0;
+        let since_ms = scene.silence_since().map_or(0, |at| at.timestamp_millis());
+        let is_alive = |last: Option<i64>| {
+            !lapses || last.is_some_and(|last| now_ms <= last.max(since_ms) + silence_ms + GRACE_MS)
+        };
+        if !self.signs.mark_if(place, now_ms, is_alive) {
+            return None;
         }
-        self.signs.mark(place, now_ms);
-        Some(Stay { user: user.to_owned(), place, standing, scene: at(scene, now_ms), fresh: false })
+        let now = DateTime::from_timestamp_millis(now_ms)?.max(scene.now);
+        Some(Stay { user: user.to_owned(), place, standing, scene, now, fresh: false })
+    }
+
+    /// The queue's numbers for everybody: a moment old, and never of another state than polls tell.
+    pub async fn recent_report(&self) -> Result<Arc<Report>, Refusal> {
+        self.view.refresh().await;
+        let scene = self.view.scene();
+        let is_so = |report: &Report| {
+            scene
+                .as_ref()
+                .is_some_and(|scene| (scene.state, scene.opens_at) == (report.state, report.opens_at))
+        };
+        Ok(self.recent.report(is_so).await??)
     }
 
     /// Ends a stay, for every replica. Leaving twice is leaving once.
@@ -216,14 +243,7 @@ impl Room {
             }
             _ => self.signs.mark(place, scene.now.timestamp_millis()),
         }
-        Ok(Stay { user: user.to_owned(), place, standing, scene, fresh: news != News::Known })
-    }
-}
-
-/// The scene with the present time, which answers count from.
-fn at(scene: Arc<Scene>, now_ms: i64) -> Arc<Scene> {
-    match chrono::DateTime::from_timestamp_millis(now_ms) {
-        Some(now) if now > scene.now => Arc::new(Scene { now, ..Scene::clone(&scene) }),
-        _ => scene,
+        let now = scene.now;
+        Ok(Stay { user: user.to_owned(), place, standing, scene, now, fresh: news != News::Known })
     }
 }

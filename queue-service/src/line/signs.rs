@@ -6,12 +6,14 @@
 //!                 └────────────── the sweep for silence reads it back ◀────────┘
 //! ```
 //!
-//! Four bytes a place, in chunks as in Redis; a poll is one atomic store, without a lock on the way.
+//! Four bytes a place, in chunks as in Redis; a poll is two atomic operations, without a lock on the way.
 //! What was marked and not yet written is lost with the replica: a fifth of a second, within the grace.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
 
 use crate::keys::{SEEN_CHUNK, SEEN_EPOCH_MS};
 
@@ -23,7 +25,7 @@ const PLACES: usize = 65_536;
 /// The signs of life of one queue.
 #[derive(Default)]
 pub struct Signs {
-    chunks: RwLock<HashMap<u64, Arc<Chunk>>>,
+    chunks: ArcSwap<HashMap<u64, Arc<Chunk>>>,
 }
 
 struct Chunk {
@@ -33,23 +35,55 @@ struct Chunk {
     unwritten: Box<[AtomicU64]>,
 }
 
-/// One place of a chunk and when it was seen.
+/// One place and when it was seen.
 pub type Sign = (u64, u32);
+
+/// What goes to Redis in one call.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Beat {
+    /// When the earliest of them was seen, or all of them when that is a while ago.
+    pub seen: u32,
+    /// Those of one chunk stand together.
+    pub places: Vec<u64>,
+}
+
+/// Places in one call; its words must fit the stack of Lua.
+const PLACES_PER_CALL: usize = 1_500;
+/// Signs of so many tenths of seconds go together; less than what is on time (`beat.lua`).
+const TOGETHER: u32 = 3;
+
+/// The signs in as few calls as may be: those of the last moment together, older ones each with their own.
+pub fn beats(signs: Vec<Sign>, now_ms: i64) -> Vec<Beat> {
+    let recent = tenths(now_ms).saturating_sub(TOGETHER);
+    let mut by_moment: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    for (place, seen) in signs {
+        by_moment.entry(seen.min(recent)).or_default().push(place);
+    }
+    let of_call = |seen| move |places: &[u64]| Beat { seen, places: places.to_vec() };
+    by_moment.iter().flat_map(|(seen, places)| places.chunks(PLACES_PER_CALL).map(of_call(*seen))).collect()
+}
 
 impl Signs {
     /// The place was polled at `now_ms`.
     pub fn mark(&self, place: u64, now_ms: i64) {
-        let chunk = self.chunk(place / SEEN_CHUNK);
-        let at = within(place);
-        chunk.seen[at].fetch_max(tenths(now_ms), Ordering::Relaxed);
-        chunk.unwritten[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
+        self.chunk(place / SEEN_CHUNK).mark(within(place), now_ms);
     }
 
-    /// When the place was last heard of, ms since 1970.
-    pub fn last(&self, place: u64) -> Option<i64> {
-        let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
-        let seen = chunks.get(&(place / SEEN_CHUNK))?.seen[within(place)].load(Ordering::Relaxed);
-        (seen > 0).then(|| i64::from(seen) * 100 + SEEN_EPOCH_MS)
+    /// As [`Signs::mark`], if `is_alive` says so of when the place was last heard of; whether it did.
+    pub fn mark_if(&self, place: u64, now_ms: i64, is_alive: impl Fn(Option<i64>) -> bool) -> bool {
+        let chunks = self.chunks.load();
+        let Some(chunk) = chunks.get(&(place / SEEN_CHUNK)) else {
+            let is_alive = is_alive(None);
+            if is_alive {
+                self.mark(place, now_ms);
+            }
+            return is_alive;
+        };
+        let is_alive = is_alive(chunk.last(within(place)));
+        if is_alive {
+            chunk.mark(within(place), now_ms);
+        }
+        is_alive
     }
 
     /// Takes over what Redis knows of a chunk, and answers with what is known of it now.
@@ -57,43 +91,52 @@ impl Signs {
         let kept = self.chunk(chunk);
         let (words, _) = bytes.as_chunks::<4>();
         let merge = |(seen, word): (&AtomicU32, &[u8; 4])| {
-            let told = u32::from_be_bytes(*word);
-            seen.fetch_max(told, Ordering::Relaxed).max(told)
+            let (told, known) = (u32::from_be_bytes(*word), seen.load(Ordering::Relaxed));
+            // Mostly nothing is new, and to look costs a tenth of an exchange.
+            if told > known { seen.fetch_max(told, Ordering::Relaxed).max(told) } else { known }
         };
         kept.seen.iter().zip(words).map(merge).collect()
     }
 
-    /// What is not written yet, by chunk; it counts as written from now on.
-    pub fn take_unwritten(&self) -> Vec<(u64, Vec<Sign>)> {
-        let chunks: Vec<(u64, Arc<Chunk>)> = {
-            let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
-            chunks.iter().map(|(number, chunk)| (*number, chunk.clone())).collect()
-        };
-        let signs = chunks.into_iter().map(|(number, chunk)| (number, chunk.take_unwritten()));
-        signs.filter(|(_, signs)| !signs.is_empty()).collect()
+    /// What is not written yet, chunk by chunk; it counts as written from now on.
+    pub fn take_unwritten(&self) -> Vec<Sign> {
+        let mut signs = Vec::new();
+        for (number, chunk) in self.chunks.load().iter() {
+            chunk.take_unwritten(number * SEEN_CHUNK, &mut signs);
+        }
+        signs
     }
 
     /// Writing failed: these are to be written again.
-    pub fn give_back(&self, chunk: u64, signs: &[Sign]) {
-        let chunk = self.chunk(chunk);
-        for (at, _) in signs {
-            let at = within(*at);
-            chunk.unwritten[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
+    pub fn give_back(&self, beat: &Beat) {
+        for place in &beat.places {
+            self.chunk(place / SEEN_CHUNK).remember(within(*place));
         }
     }
 
     /// Forgets the chunks that `is_of_use` does not want.
     pub fn keep(&self, is_of_use: impl Fn(u64) -> bool) {
-        let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
-        chunks.retain(|number, _| is_of_use(*number));
+        if self.chunks.load().keys().all(|number| is_of_use(*number)) {
+            return;
+        }
+        self.chunks.rcu(|chunks| {
+            let kept = chunks.iter().filter(|(number, _)| is_of_use(**number));
+            kept.map(|(number, chunk)| (*number, chunk.clone())).collect::<HashMap<_, _>>()
+        });
     }
 
     fn chunk(&self, number: u64) -> Arc<Chunk> {
-        if let Some(chunk) = self.chunks.read().unwrap_or_else(PoisonError::into_inner).get(&number) {
+        if let Some(chunk) = self.chunks.load().get(&number) {
             return chunk.clone();
         }
-        let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
-        chunks.entry(number).or_insert_with(|| Arc::new(Chunk::new())).clone()
+        let fresh = Arc::new(Chunk::new());
+        self.chunks.rcu(|chunks| {
+            let mut chunks = HashMap::clone(chunks);
+            chunks.entry(number).or_insert_with(|| fresh.clone());
+            chunks
+        });
+        // Another thread may have been first, or have let go of it again.
+        self.chunks.load().get(&number).cloned().unwrap_or(fresh)
     }
 }
 
@@ -104,8 +147,22 @@ impl Chunk {
         Self { seen, unwritten }
     }
 
-    fn take_unwritten(&self) -> Vec<Sign> {
-        let mut signs = Vec::new();
+    fn mark(&self, at: usize, now_ms: i64) {
+        self.seen[at].fetch_max(tenths(now_ms), Ordering::Relaxed);
+        self.remember(at);
+    }
+
+    fn remember(&self, at: usize) {
+        self.unwritten[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
+    }
+
+    /// When the place was last heard of, ms since 1970.
+    fn last(&self, at: usize) -> Option<i64> {
+        let seen = self.seen[at].load(Ordering::Relaxed);
+        (seen > 0).then(|| i64::from(seen) * 100 + SEEN_EPOCH_MS)
+    }
+
+    fn take_unwritten(&self, first: u64, signs: &mut Vec<Sign>) {
         for (at, word) in self.unwritten.iter().enumerate() {
             if word.load(Ordering::Relaxed) == 0 {
                 continue;
@@ -113,11 +170,10 @@ impl Chunk {
             let mut bits = word.swap(0, Ordering::Acquire);
             while bits != 0 {
                 let place = at * 64 + bits.trailing_zeros() as usize;
-                signs.push((place as u64, self.seen[place].load(Ordering::Relaxed)));
+                signs.push((first + place as u64, self.seen[place].load(Ordering::Relaxed)));
                 bits &= bits - 1;
             }
         }
-        signs
     }
 }
 
@@ -135,6 +191,25 @@ fn tenths(now_ms: i64) -> u32 {
 mod tests {
     use super::*;
 
+    fn last(signs: &Signs, place: u64) -> Option<i64> {
+        let heard = std::cell::Cell::new(None);
+        let is_marked = signs.mark_if(place, 0, |last| {
+            heard.set(last);
+            false
+        });
+        assert!(!is_marked);
+        heard.get()
+    }
+
+    #[test]
+    fn who_is_not_alive_is_not_marked() {
+        let signs = Signs::default();
+        assert!(!signs.mark_if(7, SEEN_EPOCH_MS + 1_000, |last| last.is_some()));
+        assert!(signs.mark_if(7, SEEN_EPOCH_MS + 1_000, |last| last.is_none()));
+        assert!(signs.mark_if(7, SEEN_EPOCH_MS + 2_000, |last| last == Some(SEEN_EPOCH_MS + 1_000)));
+        assert_eq!(signs.take_unwritten(), [(7, 20)]);
+    }
+
     #[test]
     fn a_chunk_has_as_many_places_as_everywhere() {
         assert_eq!(PLACES as u64, SEEN_CHUNK);
@@ -148,13 +223,26 @@ mod tests {
             signs.mark(place, now);
             signs.mark(place, now - 500);
         }
-        assert_eq!((signs.last(64), signs.last(65), signs.last(9 * SEEN_CHUNK)), (Some(now), None, None));
+        assert_eq!(
+            (last(&signs, 64), last(&signs, 65), last(&signs, 9 * SEEN_CHUNK)),
+            (Some(now), None, None)
+        );
         let mut unwritten = signs.take_unwritten();
-        unwritten.sort();
-        assert_eq!(unwritten, [(0, vec![(1, 10), (64, 10)]), (1, vec![(3, 10)])]);
+        unwritten.sort_unstable();
+        assert_eq!(unwritten, [(1, 10), (64, 10), (SEEN_CHUNK + 3, 10)]);
         assert_eq!(signs.take_unwritten(), []);
-        signs.give_back(0, &[(64, 10)]);
-        assert_eq!(signs.take_unwritten(), [(0, vec![(64, 10)])]);
+        signs.give_back(&Beat { seen: 9, places: vec![64] });
+        assert_eq!(signs.take_unwritten(), [(64, 10)]);
+    }
+
+    #[test]
+    fn signs_of_the_last_moment_go_together_and_older_ones_keep_theirs() {
+        let beat = |seen, places: &[u64]| Beat { seen, places: places.to_vec() };
+        let signs = vec![(1, 100), (2, 98), (3, 97), (4, 60), (5, 101), (6, 60)];
+        assert_eq!(beats(signs, SEEN_EPOCH_MS + 10_000), [beat(60, &[4, 6]), beat(97, &[1, 2, 3, 5])]);
+        let many = (0..4_000).map(|place| (place, 100)).collect();
+        let lengths: Vec<_> = beats(many, SEEN_EPOCH_MS).iter().map(|beat| beat.places.len()).collect();
+        assert_eq!(lengths, [1_500, 1_500, 1_000]);
     }
 
     #[test]
@@ -163,6 +251,6 @@ mod tests {
         signs.mark(0, SEEN_EPOCH_MS + 5_000);
         let told: Vec<u8> = [20u32, 30].iter().flat_map(|seen| seen.to_be_bytes()).collect();
         assert_eq!(signs.merge(0, &told), [50, 30]);
-        assert_eq!(signs.last(1), Some(SEEN_EPOCH_MS + 3_000));
+        assert_eq!(last(&signs, 1), Some(SEEN_EPOCH_MS + 3_000));
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::feed::{self, LaneNumbers};
 use super::model::Scene;
 use super::room::Room;
-use super::signs::GRACE_MS;
+use super::signs::{GRACE_MS, beats};
 use super::store;
 use crate::keys::{LANE, SEEN_CHUNK, SEEN_EPOCH_MS};
 use crate::redis::{StoreError, When};
@@ -29,11 +29,11 @@ const BATCH: usize = 300;
 pub async fn beat(room: Arc<Room>) {
     loop {
         tokio::time::sleep(BEAT_EVERY).await;
-        for (chunk, signs) in room.signs.take_unwritten() {
+        for beat in beats(room.signs.take_unwritten(), room.view.now_ms()) {
             let when = When::now(&room.clock);
-            if let Err(error) = feed::beat(&room.redis, &room.keys, when, chunk, &signs).await {
+            if let Err(error) = feed::beat(&room.redis, &room.keys, when, &beat).await {
                 tracing::debug!(queue = room.id.as_str(), %error, "cannot write signs of life");
-                room.signs.give_back(chunk, &signs);
+                room.signs.give_back(&beat);
             }
         }
     }

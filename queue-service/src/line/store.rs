@@ -116,7 +116,6 @@ fn or_empty(place: Option<u64>) -> String {
 
 /// Numbers and words of a header, as `prelude/answer.lua` has them.
 pub type Header = ([i64; 14], [String; 3]);
-type Answer = (String, u64, u64, String, i64, i64, i64, Option<u8>);
 
 fn answers((header, rows): (Header, Vec<Value>)) -> Result<Vec<Seen>, StoreError> {
     let scene = Arc::new(scene(header)?);
@@ -177,22 +176,33 @@ fn named_lanes(text: &str) -> Vec<Lane> {
 
 fn verdict(row: &Value) -> Result<Verdict, StoreError> {
     let Value::Array(values) = row else { return Err(garbled("an answer")) };
-    let mut values = values.clone();
-    values.resize(8, Value::Nil);
-    let (kind, place, position, jti, admitted_at, iat, exp, fresh): Answer =
-        redis::from_redis_value(Value::Array(values)).map_err(redis::RedisError::from)?;
-    let standing = match kind.as_str() {
+    let word = |at: usize| match values.get(at) {
+        Some(Value::BulkString(bytes)) => std::str::from_utf8(bytes).map_err(|_| garbled("a word")),
+        _ => Err(garbled("a word")),
+    };
+    let number = |at: usize| match values.get(at) {
+        Some(Value::Int(number)) => *number,
+        _ => 0,
+    };
+    let natural = |at| u64::try_from(number(at)).unwrap_or_default();
+    let (place, position) = (natural(1), natural(2));
+    let standing = match word(0)? {
         "scheduled" => Standing::Scheduled,
         "waiting" => Standing::Waiting { position },
-        "active" => Standing::Active(Admission { jti, admitted_at: moment(admitted_at)?, iat, exp }),
+        "active" => Standing::Active(Admission {
+            jti: word(3)?.to_owned(),
+            admitted_at: moment(number(4))?,
+            iat: number(5),
+            exp: number(6),
+        }),
         "none" => return Ok(Verdict::NoPlace),
         "already_in_queue" => return Ok(Verdict::AlreadyInQueue),
         "queue_draining" => return Ok(Verdict::Draining),
         other => return Ended::parse(other).map(Verdict::Ended).ok_or_else(|| garbled(other)),
     };
-    let news = match fresh {
-        Some(1) => News::Fresh,
-        Some(2) => News::Replaced,
+    let news = match number(7) {
+        1 => News::Fresh,
+        2 => News::Replaced,
         _ => News::Known,
     };
     Ok(Verdict::Stands { place, standing, news })

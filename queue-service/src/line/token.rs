@@ -27,6 +27,9 @@ pub const PREFIX: &str = "qt_";
 const VOUCHED: &str = "vouched: ";
 const MIN_SECRET: usize = 32;
 const HEAD: usize = 4 + 8 + 1;
+/// A queue's id has at most 64 bytes, a user's at most 255; whole groups of base64, which are three bytes.
+const LONGEST_PAYLOAD: usize = (HEAD + 64 + 255).next_multiple_of(3);
+const LONGEST_MAC: usize = 33;
 
 /// What a genuine token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +124,12 @@ impl QueueTokens {
     pub fn verify(&self, token: &str) -> Option<PlaceToken> {
         self.secrets.load().verify(token)
     }
+
+    /// Whether signing its place again would make this token, which was verified, once more.
+    pub fn is_up_to_date(&self, token: &str) -> bool {
+        let secrets = self.secrets.load();
+        named_by(token).is_some_and(|name| name == secrets.lines[secrets.signs].name)
+    }
 }
 
 impl Secrets {
@@ -166,11 +175,12 @@ impl Secrets {
 
     fn verify(&self, token: &str) -> Option<PlaceToken> {
         let (payload, mac) = token.strip_prefix(PREFIX)?.split_once('.')?;
-        let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
-        let mac = URL_SAFE_NO_PAD.decode(mac).ok()?;
+        let (mut payload_room, mut mac_room) = ([0; LONGEST_PAYLOAD], [0; LONGEST_MAC]);
+        let payload = decoded(payload, &mut payload_room)?;
+        let mac = decoded(mac, &mut mac_room)?;
         let secret = self.lines.iter().find(|secret| payload.starts_with(&secret.name))?;
-        hmac::verify(&secret.key, &payload, &mac).ok()?;
-        named_in(&payload)
+        hmac::verify(&secret.key, payload, mac).ok()?;
+        named_in(payload)
     }
 }
 
@@ -178,6 +188,18 @@ impl Secrets {
 pub fn place_in(token: &str) -> Option<u64> {
     let (payload, _) = token.strip_prefix(PREFIX)?.split_once('.')?;
     named_in(&URL_SAFE_NO_PAD.decode(payload).ok()?).map(|named| named.place)
+}
+
+/// The name of the secret that a token says has signed it.
+fn named_by(token: &str) -> Option<[u8; 4]> {
+    let mut room = [0; 6];
+    decoded(token.strip_prefix(PREFIX)?.get(..8)?, &mut room)?.first_chunk().copied()
+}
+
+/// `None` also for what is longer than any that was ever signed.
+fn decoded<'a>(text: &str, room: &'a mut [u8]) -> Option<&'a [u8]> {
+    let length = URL_SAFE_NO_PAD.decode_slice(text, room).ok()?;
+    room.get(..length)
 }
 
 fn named_in(payload: &[u8]) -> Option<PlaceToken> {
@@ -278,6 +300,24 @@ mod tests {
         for junk in ["", "qt_", "qt_.", "qt_AAAA.AAAA", "x", &token[3..]] {
             assert_eq!(tokens.verify(junk), None);
         }
+    }
+
+    #[test]
+    fn the_longest_names_there_may_be_fit() {
+        let place =
+            PlaceToken { queue: QueueId::parse(&"q".repeat(64)).unwrap(), user: "u".repeat(255), place: 1 };
+        let secrets = parse(OLD);
+        assert_eq!(secrets.verify(&secrets.sign(&place)), Some(place));
+    }
+
+    #[test]
+    fn a_token_is_up_to_date_while_its_secret_signs() {
+        let rotation = RotationConfig { key_reload_seconds: 1, entry_key_settle_seconds: 0 };
+        let secrets = ArcSwap::from_pointee(parse(&format!("{NEW}\n{OLD}")));
+        let tokens = QueueTokens { path: PathBuf::new(), rotation, clock: Clock::system(), secrets };
+        let (of_new, of_old) = (tokens.sign(&place()), parse(OLD).sign(&place()));
+        assert!(tokens.is_up_to_date(&of_new) && !tokens.is_up_to_date(&of_old));
+        assert!(!tokens.is_up_to_date("qt_AAAA") && !tokens.is_up_to_date("AAAAAAAAAAAA"));
     }
 
     #[test]

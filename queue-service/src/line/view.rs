@@ -61,7 +61,7 @@ pub struct View {
     clock: Clock,
     origin: Instant,
     lines: RwLock<Option<Lines>>,
-    pulse: RwLock<Pulse>,
+    pulse: ArcSwap<Pulse>,
     /// Time of Redis minus ours, round by round, and by how much that may be wrong.
     ahead: Mutex<VecDeque<(i64, Duration)>>,
     scene: ArcSwapOption<Scene>,
@@ -91,6 +91,40 @@ struct Pulse {
     unsure_rounds: u32,
 }
 
+/// What is known of the time at one moment: read once for all that is told of it.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    pulse: Pulse,
+    ours_us: i64,
+    offset_ms: i64,
+}
+
+impl Reading {
+    /// The time of Redis, as well as it is known; never ahead of it by more than its clock's steps.
+    fn now_ms(&self) -> i64 {
+        (self.pulse.best_us + self.ours_us).div_euclid(1_000) + self.offset_ms
+    }
+
+    /// How long ago the view heard from Redis; by our own clock, because that of Redis may be set.
+    fn age_ms(&self) -> i64 {
+        match self.pulse.heard_at {
+            Some(heard_at) if self.pulse.offset_ms == self.offset_ms => self.ours_us / 1_000 - heard_at,
+            _ => i64::MAX,
+        }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.age_ms() <= FRESH_MS && self.now_ms() >= self.pulse.serves_from_ms
+    }
+
+    /// The moment whose positions are shown.
+    fn horizon(&self) -> i64 {
+        let Pulse { alone, heard_ms, .. } = self.pulse;
+        // Of the millisecond in which Redis was asked, more may come.
+        if alone { heard_ms } else { (self.now_ms() - DELAY_MS).min(heard_ms - 1) }
+    }
+}
+
 /// Where a place stands, as far as the view knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
@@ -109,7 +143,7 @@ impl View {
             clock,
             origin: Instant::now(),
             lines: RwLock::new(None),
-            pulse: RwLock::default(),
+            pulse: ArcSwap::default(),
             ahead: Mutex::default(),
             scene: ArcSwapOption::empty(),
             numbers: ArcSwap::default(),
@@ -128,9 +162,9 @@ impl View {
         self.scene.load_full()
     }
 
-    /// The time of Redis, as well as it is known; never ahead of it by more than its clock's steps.
+    /// The time of Redis, as well as it is known.
     pub fn now_ms(&self) -> i64 {
-        (self.pulse().best_us + self.ours_us()).div_euclid(1_000) + self.clock.offset_ms()
+        self.reading().now_ms()
     }
 
     /// How far the lanes have come.
@@ -138,23 +172,19 @@ impl View {
         self.numbers.load_full()
     }
 
-    /// Where a place stands. Answers `Elsewhere` too while the view is not fit to tell.
-    pub fn sight(&self, place: u64) -> Sight {
-        let is_in_line = self.age_ms() <= STALE_MS && self.has(place);
-        if is_in_line { Sight::InLine { position: self.position(place) } } else { Sight::Elsewhere }
+    /// The time of Redis, and where a place stands. Answers `Elsewhere` too while the view is not fit to tell.
+    pub fn sight(&self, place: u64) -> (i64, Sight) {
+        let reading = self.reading();
+        let sight = |lines: &Lines| {
+            let is_in_line = lines.has(place);
+            if is_in_line { Sight::InLine { position: lines.position(place) } } else { Sight::Elsewhere }
+        };
+        (reading.now_ms(), self.read_at(&reading, sight).unwrap_or(Sight::Elsewhere))
     }
 
     /// The position of a place that is in line, at the horizon.
     pub fn position(&self, place: u64) -> Option<u64> {
-        if self.age_ms() > STALE_MS {
-            return None;
-        }
-        let horizon = self.horizon_at(self.now_ms());
-        if self.read(|lines| lines.lags_behind(horizon))? {
-            let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
-            lines.as_mut()?.advance(horizon);
-        }
-        self.read(|lines| lines.position(place))?
+        self.read_at(&self.reading(), |lines| lines.position(place))?
     }
 
     /// Waits until a gap before this place was heard of, should there be one.
@@ -179,17 +209,26 @@ impl View {
 
     /// Waits, briefly, until what is told is fresh.
     pub async fn refresh(&self) {
-        self.last_asked.store(self.ours_ms(), Ordering::Relaxed);
-        if self.is_fresh() || self.failing.load(Ordering::Relaxed) {
-            return;
+        let reading = self.reading();
+        let ours_ms = reading.ours_us / 1_000;
+        // A store of what stands there already would be fought over by the threads that answer.
+        if self.last_asked.load(Ordering::Relaxed) != ours_ms {
+            self.last_asked.store(ours_ms, Ordering::Relaxed);
         }
-        let patience = if self.pulse().unsure_rounds > 0 { NEWCOMERS_PATIENCE } else { PATIENCE };
+        if !reading.is_fresh() && !self.failing.load(Ordering::Relaxed) {
+            let patience = if reading.pulse.unsure_rounds > 0 { NEWCOMERS_PATIENCE } else { PATIENCE };
+            Box::pin(self.until_fresh(patience)).await;
+        }
+    }
+
+    async fn until_fresh(&self, patience: Duration) {
         // In vain: what is known is told as long as it may be.
         drop(
             tokio::time::timeout(patience, async {
-                while !self.is_fresh() {
+                while !self.reading().is_fresh() {
                     self.hear_again().await;
-                    let early = self.pulse().serves_from_ms - self.now_ms();
+                    let reading = self.reading();
+                    let early = reading.pulse.serves_from_ms - reading.now_ms();
                     tokio::time::sleep(Duration::from_millis(u64::try_from(early).unwrap_or(0))).await;
                 }
             })
@@ -215,7 +254,7 @@ impl View {
         let shown = async {
             while is_pending() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
-                let horizon = self.horizon_at(self.now_ms());
+                let horizon = self.reading().horizon();
                 if let Some(lines) = self.lines.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
                     lines.advance(horizon);
                 }
@@ -239,33 +278,30 @@ impl View {
         drop(done.wait_for(|round| *round >= target).await);
     }
 
-    fn is_fresh(&self) -> bool {
-        self.age_ms() <= FRESH_MS && self.now_ms() >= self.pulse().serves_from_ms
+    fn reading(&self) -> Reading {
+        Reading { pulse: self.pulse(), ours_us: self.ours_us(), offset_ms: self.clock.offset_ms() }
     }
 
-    /// How long ago the view heard from Redis; by our own clock, because that of Redis may be set.
-    fn age_ms(&self) -> i64 {
-        let pulse = self.pulse();
-        match pulse.heard_at {
-            Some(heard_at) if pulse.offset_ms == self.clock.offset_ms() => self.ours_ms() - heard_at,
-            _ => i64::MAX,
+    /// Reads the lines at the horizon; nothing when the view has heard nothing for too long.
+    fn read_at<T>(&self, reading: &Reading, tell: impl Fn(&Lines) -> T) -> Option<T> {
+        if reading.age_ms() > STALE_MS {
+            return None;
         }
-    }
-
-    /// The moment whose positions are shown at `now`.
-    fn horizon_at(&self, now_ms: i64) -> i64 {
-        let pulse = self.pulse();
-        // Of the millisecond in which Redis was asked, more may come.
-        if pulse.alone { pulse.heard_ms } else { (now_ms - DELAY_MS).min(pulse.heard_ms - 1) }
+        let horizon = reading.horizon();
+        let told = self.read(|lines| (!lines.lags_behind(horizon)).then(|| tell(lines)))?;
+        if told.is_none() {
+            self.lines.write().unwrap_or_else(PoisonError::into_inner).as_mut()?.advance(horizon);
+            return self.read(tell);
+        }
+        told
     }
 
     fn read<T>(&self, reading: impl FnOnce(&Lines) -> T) -> Option<T> {
         self.lines.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(reading)
     }
 
-    /// A copy, not a guard: who holds one and asks again hangs when the follower wants to write in between.
     fn pulse(&self) -> Pulse {
-        *self.pulse.read().unwrap_or_else(PoisonError::into_inner)
+        **self.pulse.load()
     }
 
     fn ours_us(&self) -> i64 {
@@ -311,7 +347,7 @@ impl View {
             let ahead = (now_ms - self.clock.offset_ms()) * 1_000 - self.ours_us();
             // Redis told its time somewhere in between.
             samples.push_back((ahead, asked_at.elapsed()));
-            let mut pulse = self.pulse.write().unwrap_or_else(PoisonError::into_inner);
+            let mut pulse = self.pulse();
             pulse.best_us = samples.iter().map(|(ahead, _)| *ahead).max().unwrap_or(ahead);
             (pulse.heard_at, pulse.offset_ms) = (Some(self.ours_ms()), self.clock.offset_ms());
             pulse.heard_ms = now_ms;
@@ -326,6 +362,7 @@ impl View {
                 pulse.unsure_rounds -= 1;
                 pulse.serves_from_ms = now_ms + DELAY_MS;
             }
+            self.pulse.store(Arc::new(pulse));
         }
         self.hear_newer_scene(&Arc::new(scene));
     }
@@ -361,8 +398,8 @@ impl View {
     /// Takes note of what has happened.
     pub fn hear(&self, departures: &[Departure], numbers: &[LaneNumbers]) {
         self.numbers.store(Arc::new(numbers.to_vec()));
-        let (heard_ms, now_ms) = (self.pulse().heard_ms, self.now_ms());
-        let horizon = self.horizon_at(now_ms);
+        let reading = self.reading();
+        let (heard_ms, horizon) = (reading.pulse.heard_ms, reading.horizon());
         let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(lines) = lines.as_mut() {
             lines.hear_numbers(heard_ms, numbers);

@@ -62,9 +62,10 @@ local SILENCE_GRACE_MS = 500      -- a poll that is still on its way to Redis co
 
 local function chunk_of(place) return math.floor(place / CHUNK) end
 
-local function touch(place)
+-- The place, or so many from it on within one string, were seen now.
+local function touch(place, places)
   redis.call('SETRANGE', STEM .. 'seen:' .. int(chunk_of(place)), (place % CHUNK) * 4,
-    struct.pack('>I4', math.ceil((now - SEEN_EPOCH_MS) / 100)))
+    string.rep(struct.pack('>I4', math.ceil((now - SEEN_EPOCH_MS) / 100)), places or 1))
 end
 
 local function silent(place)

@@ -165,8 +165,9 @@ impl QueueReport {
 /// `GET /v1/queues/{queue}`
 pub async fn show(State(app): State<App>, Segment(queue): Segment<String>) -> Result<Response, Problem> {
     let room = app.room(queue.as_deref()).await?;
-    let report = app.queues.report(&room.id).await?;
+    let report = room.recent_report().await?;
     let scene = Scene::at_the_back(&report, app.clock.now());
+    let ahead = report.lanes.first().map_or(0, |lane| lane.waiting);
     let view = QueueView {
         queue: room.id.as_str().to_owned(),
         state: report.state,
@@ -174,8 +175,7 @@ pub async fn show(State(app): State<App>, Segment(queue): Segment<String>) -> Re
         scheduled: report.scheduled,
         waiting: report.waiting,
         active: report.active,
-        estimated_wait_seconds: scene
-            .estimated_wait(0, report.lanes.first().map_or(0, |lane| lane.waiting) + 1),
+        estimated_wait_seconds: scene.wait_of_a_newcomer(ahead, report.has_room),
         remaining: report.remaining,
         sold_out: report.sold_out,
         draw: Draw::of(&report),

@@ -17,6 +17,7 @@
 
 pub mod http;
 pub mod model;
+pub mod recent;
 pub mod settings;
 pub(crate) mod store;
 

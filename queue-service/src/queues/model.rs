@@ -1,5 +1,7 @@
 //! Ids, states and numbers of a queue. No I/O, no clock.
 
+use std::borrow::Borrow;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -16,6 +18,12 @@ impl QueueId {
     }
 
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for QueueId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -147,6 +155,8 @@ pub struct Report {
     pub pace: Pace,
     /// `None` without a cap; negative when the cap was lowered below those active.
     pub cap_room: Option<i64>,
+    /// Whether somebody could be let in now, by the cap and by the rate.
+    pub has_room: bool,
     pub settings: Settings,
     /// What is left to buy, as the booking service said last.
     pub remaining: Option<u64>,

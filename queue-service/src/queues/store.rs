@@ -122,6 +122,7 @@ pub async fn report(redis: &Redis, keys: &QueueKeys, when: When) -> Result<Repor
         sold_out,
         hold_until,
         outflow,
+        has_room,
     ] = numbers.try_into().map_err(|_| garbled())?;
     let [state, json, commitment, seed, outflow_reason] = words;
     let natural = |number: i64| u64::try_from(number).unwrap_or_default();
@@ -147,6 +148,7 @@ pub async fn report(redis: &Redis, keys: &QueueKeys, when: When) -> Result<Repor
         closed_total: natural(closed),
         pace: Pace::from_milli(minute, five),
         cap_room: (has_cap == 1).then_some(cap_room),
+        has_room: has_room == 1,
         settings: serde_json::from_str(&json).map_err(|_| garbled())?,
         remaining: u64::try_from(remaining).ok(),
         sold_out: (sold_out >= 0).then_some(sold_out == 1),

@@ -161,7 +161,7 @@ impl Line {
             Fate::InLine => {
                 let position = before + 1;
                 assert_eq!(
-                    self.room.view.sight(place),
+                    self.room.view.sight(place).1,
                     Sight::InLine { position: Some(position) },
                     "place {place}"
                 );

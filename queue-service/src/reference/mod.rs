@@ -25,6 +25,7 @@ use crate::line::gone::Gone;
 use crate::line::lines::Lines;
 use crate::line::lottery::Draw;
 use crate::line::model::Standing;
+use crate::line::signs::Beat;
 use crate::line::store::{self as line, Join, Look, Verdict};
 use crate::pressure::store as pressure;
 use crate::queues::model::{QueueId, QueueState, Stop};
@@ -178,10 +179,11 @@ impl Pair {
 
     async fn beat(&mut self) {
         let Some(&place) = self.model.places().choose(&mut self.random) else { return };
-        let tenths = u32::try_from((self.model.now() - SEEN_EPOCH_MS + 99) / 100).unwrap();
-        let sign = (place % SEEN_CHUNK, tenths);
-        feed::beat(&self.redis, &self.keys, self.when(), place / SEEN_CHUNK, &[sign]).await.unwrap();
-        self.model.beat(place);
+        let now = u32::try_from((self.model.now() - SEEN_EPOCH_MS + 99) / 100).unwrap();
+        let seen = now - self.random.random_range(0..20);
+        let beat = Beat { seen, places: vec![place] };
+        feed::beat(&self.redis, &self.keys, self.when(), &beat).await.unwrap();
+        self.model.beat(place, seen);
     }
 
     async fn pressure(&mut self) {

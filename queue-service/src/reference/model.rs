@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::seq::IteratorRandom as _;
 
 use super::lanes::{Lines, Spot};
-use crate::keys::LANE;
+use crate::keys::{LANE, SEEN_EPOCH_MS};
 use crate::line::model::{Ended, Standing};
 use crate::line::signs::GRACE_MS;
 use crate::line::store::{Left, News, Verdict};
@@ -450,12 +450,14 @@ impl Model {
         silent.len() as u64
     }
 
-    /// A replica writes that a place was seen at this moment.
-    pub fn beat(&mut self, place: u64) {
+    /// A replica writes that a place was seen: on time it counts as of now, else the later sign counts.
+    pub fn beat(&mut self, place: u64, seen: u32) {
         let now = tenths(self.now);
+        let seen = i64::from(seen) * 100 + SEEN_EPOCH_MS;
         let spot = self.lines.all().map(|(spot, _)| spot).find(|spot| spot.place() == place);
         if let Some(spot) = spot {
-            self.lines.person(spot).seen = now;
+            let known = &mut self.lines.person(spot).seen;
+            *known = if seen < now - 500 { seen.max(*known) } else { now };
         }
     }
 

@@ -98,10 +98,12 @@ async fn connection(
         drop(tokio::time::timeout(HEADER_TIMEOUT, stream.write_all(OVERLOADED)).await);
         return;
     };
+    // Of its own, as in [`Lifecycle::spawn`].
+    let soft = lifecycle.soft().child_token();
     let begun = tokio::select! {
         begun = tokio::time::timeout(HEADER_TIMEOUT, first_bytes(&stream)) => matches!(begun, Ok(Ok(()))),
         // Nothing was asked: there is nothing to answer before the stop.
-        () = lifecycle.soft().cancelled() => false,
+        () = soft.cancelled() => false,
     };
     if !begun {
         return;
@@ -122,7 +124,7 @@ async fn connection(
     let mut served = std::pin::pin!(builder.serve_connection(stream, service));
     let outcome = tokio::select! {
         outcome = served.as_mut() => outcome,
-        () = lifecycle.soft().cancelled() => {
+        () = soft.cancelled() => {
             served.as_mut().graceful_shutdown();
             served.await
         }

@@ -3,7 +3,7 @@
 //! ```text
 //!  accept ─ connection cap ─ header time-out ─┐
 //!                                             ▼
-//!   request id ─ trace ─ panic ─ rate limit ─ overload ─ time-out ─ body limit ─ routes
+//!   request id ─ panic ─ rate limit ─ overload ─ time-out ─ body limit ─ routes
 //! ```
 //!
 //! Every refusal of every layer is a problem. The public listener is for clients; the ops
@@ -13,7 +13,9 @@
 mod layers;
 mod leftover;
 mod listener;
+mod load;
 mod quiet;
+mod tally;
 mod unsent;
 
 use std::sync::Arc;
@@ -25,7 +27,9 @@ pub use layers::Peer;
 pub use listener::{Bound, bind};
 
 use crate::limits::Limits;
+use load::Load;
 use quiet::Quiet;
+use tally::Tally;
 
 /// Settings of both listeners.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -46,17 +50,16 @@ const PUBLIC_BODY_LIMIT: usize = 64 * 1024;
 const OPS_BODY_LIMIT: usize = 1024 * 1024;
 
 /// What differs between listeners.
-#[derive(Clone)]
 struct Stack {
-    listener: &'static str,
+    tally: Tally,
     body_limit: usize,
     timeout: Duration,
     /// Routes whose work may take an hour.
     patient: &'static [&'static str],
-    in_flight: Arc<tokio::sync::Semaphore>,
+    load: Load,
     limits: Option<Arc<Limits>>,
-    /// Shared by the clones: what this listener has logged.
-    quiet: Arc<Quiet>,
+    /// What this listener has logged.
+    quiet: Quiet,
 }
 
 /// The layer stack of the public listener around `routes`.
@@ -72,13 +75,13 @@ pub fn ops(routes: Router, config: &ServeConfig, patient: &'static [&'static str
 impl Stack {
     fn new(listener: &'static str, body_limit: usize, config: &ServeConfig) -> Self {
         Self {
-            listener,
+            tally: Tally::new(listener),
             body_limit,
             timeout: Duration::from_secs(config.request_timeout_seconds),
             patient: &[],
-            in_flight: Arc::new(tokio::sync::Semaphore::new(config.max_requests)),
+            load: Load::new(config.max_requests),
             limits: None,
-            quiet: Arc::default(),
+            quiet: Quiet::default(),
         }
     }
 }

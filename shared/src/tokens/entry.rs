@@ -62,7 +62,8 @@ impl EntryVerifier {
     /// The claims of a token that is genuine and in force. Whether it was spent or revoked since
     /// is not the token's to say.
     pub async fn verify(&self, token: &str) -> Result<Arc<EntryClaims>, Untrusted> {
-        let claims = verified(token, Some(TYPE), &self.keys, &self.memory, |claims| claims).await?;
+        let claims =
+            verified(token, |typ| typ == Some(TYPE), &self.keys, &self.memory, |claims| claims).await?;
         if claims.iss != self.issuer || claims.aud != AUDIENCE {
             return Err(Untrusted::WrongAudience);
         }

@@ -119,9 +119,14 @@ impl PublicKeys {
 
     /// The key of that name. A token without `kid` is taken when there is just one key.
     pub(super) async fn find(&self, kid: Option<&str>) -> Result<Arc<Key>, Untrusted> {
-        if let Some(key) = self.at_hand(kid) {
-            return Ok(key);
+        match self.at_hand(kid) {
+            Some(key) => Ok(key),
+            // Boxed: hardly any request waits for this, and every request has room for what it may wait for.
+            None => Box::pin(self.find_anew(kid)).await,
         }
+    }
+
+    async fn find_anew(&self, kid: Option<&str>) -> Result<Arc<Key>, Untrusted> {
         let mut fetched_at = self.fetched_at.lock().await;
         if let Some(key) = self.at_hand(kid) {
             return Ok(key);

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Claim, Departure, Event, Heard, LaneNumbers, News};
 use crate::keys::{QueueKeys, SEEN_CHUNK};
 use crate::line::model::Admission;
-use crate::line::signs::Sign;
+use crate::line::signs::Beat;
 use crate::line::store::{Header, scene};
 use crate::redis::{Redis, Script, StoreError, When};
 
@@ -15,8 +15,6 @@ static FOLLOW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../
 static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../beat.lua")));
 static REGAIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../regain.lua")));
 
-/// Places in one command; the words of a call must fit the stack of Lua.
-const SIGNS_PER_CALL: usize = 1_500;
 /// Admissions in one call.
 const CLAIMS_PER_CALL: usize = 200;
 
@@ -64,18 +62,13 @@ pub async fn seen(redis: &Redis, keys: &QueueKeys, chunk: u64) -> Result<Vec<u8>
 }
 
 /// Writes signs of life.
-pub async fn beat(
-    redis: &Redis,
-    keys: &QueueKeys,
-    when: When,
-    chunk: u64,
-    signs: &[Sign],
-) -> Result<(), StoreError> {
-    for signs in signs.chunks(SIGNS_PER_CALL) {
-        let mut args = vec![chunk.to_string()];
-        args.extend(signs.iter().flat_map(|(place, seen)| [place.to_string(), seen.to_string()]));
-        let _done: u8 = redis.run(&BEAT, keys, when, &args).await?;
+pub async fn beat(redis: &Redis, keys: &QueueKeys, when: When, beat: &Beat) -> Result<(), StoreError> {
+    let mut args = vec![beat.seen.to_string()];
+    for places in beat.places.chunk_by(|one, next| one / SEEN_CHUNK == next / SEEN_CHUNK) {
+        args.extend([(places[0] / SEEN_CHUNK).to_string(), places.len().to_string()]);
+        args.extend(places.iter().map(|place| format!("#{}", place % SEEN_CHUNK)));
     }
+    let _done: u8 = redis.run(&BEAT, keys, when, &args).await?;
     Ok(())
 }
 
