@@ -27,7 +27,8 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let limited = pairs(bench, &mut hall, pgbench::LIMITED_HOLD, Some(4)).await?;
     rows.push(Row::ratio("holds, at most 4 seats a user", baseline, "/s", 2.0, limited.0).noting(limited.1));
     let (mut found, paced, seconds) = (Vec::new(), most / 2.0, bench.size.open_seconds);
-    for _ in 0..bench.size.pairs {
+    for sample in 0..bench.size.pairs {
+        bench.progress("holds at half of their maximum", sample);
         let date = hall.date(compare::enough(paced, seconds), None).await?;
         let work = wishes(bench, date, compare::enough(paced, seconds))?;
         hall.settle().await?;
@@ -61,7 +62,8 @@ async fn pairs(
         }
     }
     let mut samples = Vec::new();
-    for _ in 0..bench.size.pairs {
+    for pair in 0..bench.size.pairs {
+        bench.progress(if limit.is_some() { "holds with a limit" } else { "holds" }, pair);
         let baseline = over_sql(bench, hall, script, limit, clients).await?;
         let measured = over_http(bench, hall, limit).await?;
         samples.push(Sample { measured, baseline: Some(baseline) });

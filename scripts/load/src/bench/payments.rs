@@ -28,7 +28,8 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         }
     }
     let mut samples = Vec::new();
-    for _ in 0..bench.size.pairs {
+    for pair in 0..bench.size.pairs {
+        bench.progress("payments", pair);
         let baseline = over_sql(bench, &mut hall, clients).await?;
         let measured = over_http(bench, &mut hall).await?;
         samples.push(Sample { measured, baseline: Some(baseline) });
@@ -37,7 +38,8 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let row = Row::ratio("payments", baseline, "/s", 2.0, samples);
     let row = row.noting(format!("pgbench with {clients} clients, its best of {CLIENTS:?}"));
     let (mut found, paced, seconds) = (Vec::new(), row.measured().median / 2.0, bench.size.open_seconds);
-    for _ in 0..bench.size.pairs {
+    for sample in 0..bench.size.pairs {
+        bench.progress("payments at half of their maximum", sample);
         let work = wishes(bench, &mut hall, compare::enough(paced, seconds)).await?.1;
         found.push(compare::p99(hall.booking.public(), paced, seconds, &work).await?);
     }
