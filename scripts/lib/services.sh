@@ -17,7 +17,7 @@ build_services() {
   PATH=$PATH:$HOME/.cargo/bin
   command -v cargo >/dev/null || die "cargo was not found: install Rust with rustup as the user who runs this, then try again."
   say "Building (the first time takes some minutes)"
-  cargo build --release --workspace --bins || die "the build failed, the compiler says why above: mend it and try again."
+  cargo build --release --workspace --bin queue-service --bin booking-service || die "the build failed, the compiler says why above: mend it and try again."
   binaries=${CARGO_TARGET_DIR:-target}/release
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::ensure;
 
+use super::compare::Side;
 use crate::baseline::Fixture;
 use crate::http::{Client, Failure, get};
 use crate::stand::{Place, Program, free_address};
@@ -23,8 +24,8 @@ impl Bare {
         let address = free_address()?;
         let file = place.folder.join(format!("fixtures-{}.json", address.port()));
         std::fs::write(&file, serde_json::to_vec(fixtures)?)?;
-        let path = place.programs.join("load-baseline");
-        let arguments = [address.to_string(), file.display().to_string()];
+        let path = std::env::current_exe()?;
+        let arguments = ["baseline".to_owned(), address.to_string(), file.display().to_string()];
         let mut program =
             Program::start(path, &arguments.each_ref().map(String::as_str), Vec::new(), &place.folder)?;
         let mut client = Client::new(address);
@@ -39,8 +40,8 @@ impl Bare {
         anyhow::bail!("the bare server does not listen")
     }
 
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn side(&self) -> anyhow::Result<Side> {
+        Ok(Side { to: self.address, id: self.program.id()? })
     }
 
     pub async fn stop(self) -> anyhow::Result<()> {

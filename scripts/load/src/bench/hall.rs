@@ -3,6 +3,9 @@
 //! The database keeps what it promises: `fsync` and `synchronous_commit` are on, as Postgres has them unasked. Its books are audited
 //! when the hall is closed, whoever wrote into them.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use shared::clock::{Clock, rfc3339};
@@ -11,10 +14,15 @@ use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::Bench;
-use crate::stand::Service;
+use super::compare::{self, Side};
+use super::row::Spread;
+use crate::stand::{Service, Usage};
+use crate::work::Prepared;
 
 /// In front of all dates.
 pub const QUEUE: &str = "hall";
+/// Nothing takes so long.
+const LONGEST: Duration = Duration::from_secs(60);
 /// Of every seat.
 const PRICE: i64 = 1000;
 const POINTS: i64 = 1_000_000;
@@ -29,6 +37,27 @@ pub struct Hall {
     conn: PgConnection,
     concert: String,
     clock: Clock,
+}
+
+/// What a run of writing requests found: a second, and in microseconds of processor time each.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    pub rate: f64,
+    pub service_us: f64,
+    pub postgres_us: f64,
+    pub asked_us: f64,
+}
+
+impl Written {
+    /// The median of each cost, in words.
+    pub fn told(all: &[Self]) -> String {
+        let median = |of: fn(&Self) -> f64| Spread::of(all.iter().map(of).collect()).median;
+        let (service, postgres) = (median(|one| one.service_us), median(|one| one.postgres_us));
+        let asked = median(|one| one.asked_us);
+        format!(
+            "processor time: {service:.0} µs of the service, {postgres:.0} µs of Postgres, generator {asked:.0} µs"
+        )
+    }
 }
 
 /// Somebody's hold, made beforehand.
@@ -112,6 +141,14 @@ impl Hall {
         Ok(found.bind(schedule).fetch_all(&mut self.conn).await?)
     }
 
+    /// Requests that each write something, until none is left: their rate, and what they cost.
+    pub async fn put(&mut self, work: &Arc<Prepared>) -> anyhow::Result<Written> {
+        let (side, before) = (Side::of(&self.booking)?, self.postgres().await?);
+        let found = compare::metered(side, LONGEST, work, &Arc::default()).await?;
+        let postgres_us = (self.postgres().await? - before) * 1e6 / found.answers;
+        Ok(Written { rate: found.rate, service_us: found.served_us, postgres_us, asked_us: found.asked_us })
+    }
+
     /// How many seats of a date are `held` or `sold`.
     pub async fn seats(&mut self, schedule: Uuid, state: &str) -> anyhow::Result<u32> {
         let counted: i64 =
@@ -121,6 +158,14 @@ impl Hall {
                 .fetch_one(&mut self.conn)
                 .await?;
         Ok(u32::try_from(counted)?)
+    }
+
+    /// Processor seconds of Postgres so far, of all of its processes that are there now.
+    pub async fn postgres(&mut self) -> anyhow::Result<f64> {
+        let ids: Vec<i32> =
+            sqlx::query_scalar("select pid from pg_stat_activity").fetch_all(&mut self.conn).await?;
+        let used = ids.into_iter().filter_map(|id| Usage::of(u32::try_from(id).ok()?).ok());
+        Ok(used.map(|usage| usage.processor.as_secs_f64()).sum())
     }
 
     /// Nothing is left to do in the background: what was prepared is no burden on what is measured.

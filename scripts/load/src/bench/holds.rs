@@ -1,21 +1,18 @@
 //! Holds over HTTP: one free seat each, named, by a user of its own with an entry token that nobody has seen before.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::ensure;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::hall::{Hall, QUEUE};
+use super::hall::{Hall, QUEUE, Written};
 use super::row::{Row, Sample};
 use super::{Bench, compare, pgbench};
 use crate::http::post;
 use crate::report::whole;
 use crate::work::Prepared;
 
-/// Nothing takes so long.
-const LONGEST: Duration = Duration::from_secs(60);
 /// How many clients pgbench is tried with.
 const CLIENTS: [u32; 3] = [8, 16, 32];
 
@@ -27,7 +24,8 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let limited = pairs(bench, &mut hall, pgbench::LIMITED_HOLD, Some(4)).await?;
     rows.push(Row::ratio("holds, at most 4 seats a user", baseline, "/s", 2.0, limited.0).noting(limited.1));
     let (mut found, paced, seconds) = (Vec::new(), most / 2.0, bench.size.open_seconds);
-    for _ in 0..bench.size.pairs {
+    for sample in 0..bench.size.pairs {
+        bench.progress("holds at half of their maximum", sample);
         let date = hall.date(compare::enough(paced, seconds), None).await?;
         let work = wishes(bench, date, compare::enough(paced, seconds))?;
         hall.settle().await?;
@@ -60,13 +58,16 @@ async fn pairs(
             (best, clients) = (rate, tried);
         }
     }
-    let mut samples = Vec::new();
-    for _ in 0..bench.size.pairs {
+    let (mut samples, mut costs) = (Vec::new(), Vec::new());
+    for pair in 0..bench.size.pairs {
+        bench.progress(if limit.is_some() { "holds with a limit" } else { "holds" }, pair);
         let baseline = over_sql(bench, hall, script, limit, clients).await?;
         let measured = over_http(bench, hall, limit).await?;
-        samples.push(Sample { measured, baseline: Some(baseline) });
+        samples.push(Sample { measured: measured.rate, baseline: Some(baseline) });
+        costs.push(measured);
     }
-    Ok((samples, format!("pgbench with {clients} clients, its best of {CLIENTS:?}")))
+    let costs = Written::told(&costs);
+    Ok((samples, format!("{costs}; pgbench with {clients} clients, its best of {CLIENTS:?}")))
 }
 
 async fn over_sql(
@@ -84,14 +85,14 @@ async fn over_sql(
     Ok(rate)
 }
 
-async fn over_http(bench: &Bench, hall: &mut Hall, limit: Option<u32>) -> anyhow::Result<f64> {
+async fn over_http(bench: &Bench, hall: &mut Hall, limit: Option<u32>) -> anyhow::Result<Written> {
     let seats = bench.size.hall;
     let date = hall.date(seats, limit).await?;
     let work = wishes(bench, date, seats)?;
     hall.settle().await?;
-    let rate = compare::rate(hall.booking.public(), LONGEST, &work).await?;
+    let written = hall.put(&work).await?;
     sold_out(hall, date, seats).await?;
-    Ok(rate)
+    Ok(written)
 }
 
 async fn sold_out(hall: &mut Hall, date: Uuid, seats: u32) -> anyhow::Result<()> {

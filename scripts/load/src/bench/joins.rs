@@ -1,13 +1,15 @@
 //! Joins: each of a user of its own, whose token the service has not seen before, into a line that grows.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::ensure;
 use serde_json::json;
 
 use super::bare::{self, Bare};
-use super::row::{Row, Sample};
+use super::compare::{Costs, Side};
+use super::row::{Row, Sample, Spread};
+use super::store::Redis;
 use super::{Bench, compare};
 use crate::baseline::Fixture;
 use crate::http::post;
@@ -35,18 +37,27 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let most = (MOST_PER_SECOND * time.as_secs_f64() * 0.7) as usize * samples;
     let joins = (0..most).map(|_| join()).collect::<anyhow::Result<Vec<_>>>()?;
     let joins = Arc::new(Prepared::once(joins));
+    let (plain, service, mut costs) = (bare.side()?, Side::of(&queue)?, Costs::default());
+    let mut redis = Redis::connect(&bench.stand.place.redis_url).await?;
+    let mut in_redis = Vec::new();
     // The first sample warms both up and is thrown away.
     let mut pairs = Vec::new();
-    for _ in 0..samples {
+    for pair in 0..samples {
+        bench.progress("joins", pair.saturating_sub(1));
         // The bare handler has no memory: it takes the tokens that the service takes next.
-        let from = Arc::new(AtomicU64::new(next.load(std::sync::atomic::Ordering::Relaxed)));
-        let baseline = compare::rate_from(bare.address(), time, &joins, &from).await?;
-        let measured = compare::rate_from(queue.public(), time, &joins, &next).await?;
-        pairs.push(Sample { measured, baseline: Some(baseline) });
+        let from = Arc::new(AtomicU64::new(next.load(Ordering::Relaxed)));
+        let baseline = compare::metered(plain, time, &joins, &from).await?;
+        let before = redis.processor().await?;
+        let measured = compare::metered(service, time, &joins, &next).await?;
+        in_redis.push((redis.processor().await? - before) * 1e6 / measured.answers);
+        pairs.push(Sample { measured: measured.rate, baseline: Some(baseline.rate) });
+        costs.add(&measured, &baseline);
     }
     bare.stop().await?;
     queue.stop().await?;
+    redis.forget().await?;
     pairs.remove(0);
     let baseline = "bare axum handler verifying the same tokens";
-    Ok(vec![Row::ratio("joins, user token verified", baseline, "/s", 0.75, pairs)])
+    let note = format!("{}, Redis {:.1} µs", costs.told(), Spread::of(in_redis).median);
+    Ok(vec![Row::ratio("joins, user token verified", baseline, "/s", 0.75, pairs).noting(note)])
 }

@@ -29,12 +29,14 @@ mod pgbench;
 mod polls;
 mod row;
 mod seats;
+mod store;
 mod turns;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::baseline;
 use crate::report;
 use crate::stand::{Place, Stand};
 
@@ -56,7 +58,10 @@ pub enum Group {
 
 /// What the program is told.
 #[derive(Clone, Debug, clap::Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// A tenth of the crowd and shorter samples: to see that it works, not what it is worth.
     #[arg(long)]
     pub quick: bool,
@@ -65,6 +70,17 @@ pub struct Arguments {
     pub strict: bool,
     /// Only these groups.
     pub groups: Vec<Group>,
+}
+
+/// What it does instead.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Be the bare server that is compared with.
+    Baseline {
+        address: String,
+        /// JSON: what it answers.
+        fixtures: PathBuf,
+    },
 }
 
 /// How much is measured.
@@ -116,6 +132,10 @@ pub struct Bench {
 
 /// Measures, prints, writes; fails when a row could not be measured.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Baseline { address, fixtures }) = &arguments.command {
+        baseline::serve(address, fixtures).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let place = Place::from_environment()?;
     let folder = std::env::var_os("LOAD_RESULTS").map_or_else(|| place.folder.clone(), PathBuf::from);
     let bench = Bench { stand: Stand::new(place), size: Size::of(&arguments) };
@@ -129,6 +149,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Err(error) => failures.push(format!("{group:?} could not be measured: {error:#}")),
         }
     }
+    report::progress("");
     report::say(&output::table(&rows).text());
     output::write(&rows, &failures, &arguments, &folder)?;
     for failure in &failures {
@@ -139,8 +160,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 impl Bench {
+    /// For who watches.
+    fn progress(&self, what: &str, done: usize) {
+        report::progress(&format!("{what}: {} of {}", done + 1, self.size.pairs));
+    }
+
     async fn measure(&self, group: Group) -> anyhow::Result<Vec<Row>> {
-        report::say(&format!("measuring {group:?}").to_lowercase());
+        report::progress(&format!("preparing {group:?}").to_lowercase());
         match group {
             Group::Polls => polls::measure(self).await,
             Group::Joins => joins::measure(self).await,

@@ -2,19 +2,17 @@
 //! spends the entry token that made the hold.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::ensure;
 use serde_json::json;
 
-use super::hall::{Hall, Held, QUEUE};
+use super::hall::{Hall, Held, QUEUE, Written};
 use super::row::{Row, Sample};
 use super::{Bench, compare, pgbench};
 use crate::http::post;
 use crate::report::whole;
 use crate::work::Prepared;
 
-const LONGEST: Duration = Duration::from_secs(60);
 const CLIENTS: [u32; 3] = [8, 16, 32];
 
 pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
@@ -27,17 +25,21 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
             (best, clients) = (rate, tried);
         }
     }
-    let mut samples = Vec::new();
-    for _ in 0..bench.size.pairs {
+    let (mut samples, mut costs) = (Vec::new(), Vec::new());
+    for pair in 0..bench.size.pairs {
+        bench.progress("payments", pair);
         let baseline = over_sql(bench, &mut hall, clients).await?;
         let measured = over_http(bench, &mut hall).await?;
-        samples.push(Sample { measured, baseline: Some(baseline) });
+        samples.push(Sample { measured: measured.rate, baseline: Some(baseline) });
+        costs.push(measured);
     }
+    let costs = Written::told(&costs);
     let baseline = "pgbench, the same statements, one payment a transaction";
     let row = Row::ratio("payments", baseline, "/s", 2.0, samples);
-    let row = row.noting(format!("pgbench with {clients} clients, its best of {CLIENTS:?}"));
+    let row = row.noting(format!("{costs}; pgbench with {clients} clients, its best of {CLIENTS:?}"));
     let (mut found, paced, seconds) = (Vec::new(), row.measured().median / 2.0, bench.size.open_seconds);
-    for _ in 0..bench.size.pairs {
+    for sample in 0..bench.size.pairs {
+        bench.progress("payments at half of their maximum", sample);
         let work = wishes(bench, &mut hall, compare::enough(paced, seconds)).await?.1;
         found.push(compare::p99(hall.booking.public(), paced, seconds, &work).await?);
     }
@@ -57,11 +59,11 @@ async fn over_sql(bench: &Bench, hall: &mut Hall, clients: u32) -> anyhow::Resul
     Ok(rate)
 }
 
-async fn over_http(bench: &Bench, hall: &mut Hall) -> anyhow::Result<f64> {
+async fn over_http(bench: &Bench, hall: &mut Hall) -> anyhow::Result<Written> {
     let (date, work) = wishes(bench, hall, bench.size.hall).await?;
-    let rate = compare::rate(hall.booking.public(), LONGEST, &work).await?;
+    let written = hall.put(&work).await?;
     sold_out(hall, date, bench.size.hall).await?;
-    Ok(rate)
+    Ok(written)
 }
 
 async fn sold_out(hall: &mut Hall, date: uuid::Uuid, seats: u32) -> anyhow::Result<()> {

@@ -5,17 +5,16 @@
 //! `waiting_ttl_seconds` is an hour, not 0.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use redis::aio::MultiplexedConnection;
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::bare::{self, Bare};
+use super::compare::{Costs, Side};
 use super::row::{Row, Sample};
-use super::{Bench, CONNECTIONS, compare};
-use crate::closed;
+use super::store::Redis;
+use super::{Bench, compare};
 use crate::http::{Client, get, post};
 use crate::report::{grouped, whole};
 use crate::stand::Service;
@@ -37,15 +36,14 @@ struct Line {
 }
 
 pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
-    let mut redis =
-        redis::Client::open(bench.stand.place.redis_url.as_str())?.get_multiplexed_async_connection().await?;
+    let mut redis = Redis::connect(&bench.stand.place.redis_url).await?;
     let mut queue = bench.stand.queue(&[]).await?;
     let people = bench.size.crowd;
     let few = line_up(bench, &queue, FEW, SMALL_LINE).await?;
-    let before = info(&mut redis, "used_memory").await?;
+    let before = redis.info("used_memory").await?;
     let crowd = line_up(bench, &queue, CROWD, people).await?;
-    settle(&mut redis).await?;
-    let per_person = (info(&mut redis, "used_memory").await? - before) / count(people);
+    redis.settle().await?;
+    let per_person = (redis.info("used_memory").await? - before) / count(people);
 
     let path = format!("/v1/queues/{CROWD}/tokens/me");
     let fixture = bare::taken(queue.public(), &crowd.middle, &path).await?;
@@ -56,7 +54,8 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     bare.stop().await?;
 
     let (mut late, half) = (Vec::new(), most / 2.0);
-    for _ in 0..bench.size.pairs {
+    for sample in 0..bench.size.pairs {
+        bench.progress("polls at half of their maximum", sample);
         late.push(compare::p99(queue.public(), half, bench.size.open_seconds, &crowd.polls).await?);
     }
     let name = "p99 of a poll at half of its maximum";
@@ -72,7 +71,8 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
             .noting(format!("resident after the polls; at its peak {:.0} MB", megabytes(usage.peak_bytes))),
     );
     let mut restarts = Vec::new();
-    for _ in 0..bench.size.pairs {
+    for sample in 0..bench.size.pairs {
+        bench.progress("restarts", sample);
         restarts.push(restart(&mut queue, &crowd).await?);
     }
     rows.push(
@@ -80,7 +80,7 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
             .noting("from SIGTERM to a right position for somebody in the middle, ready before"),
     );
     queue.stop().await?;
-    forget(&mut redis).await?;
+    redis.forget().await?;
     Ok(rows)
 }
 
@@ -94,27 +94,29 @@ struct Sides<'a> {
 async fn rates(
     bench: &Bench,
     queue: &Service,
-    redis: &mut MultiplexedConnection,
+    redis: &mut Redis,
     sides: &Sides<'_>,
 ) -> anyhow::Result<Vec<Row>> {
     let time = bench.size.sample;
     let (mut against_bare, mut against_few, mut commands) = (Vec::new(), Vec::new(), Vec::new());
-    compare::rate(queue.public(), time / 3, &sides.crowd.polls).await?;
-    for _ in 0..bench.size.pairs {
-        let baseline = compare::rate(sides.bare.address(), time, &sides.crowd.polls).await?;
-        let before = info(redis, "total_commands_processed").await?;
-        let run = closed::run(queue.public(), CONNECTIONS, time, &sides.crowd.polls).await?;
-        let spent = info(redis, "total_commands_processed").await? - before;
-        compare::all_good(&run)?;
-        let measured = run.rate();
-        let few = compare::rate(queue.public(), time, &sides.few.polls).await?;
-        against_bare.push(Sample { measured, baseline: Some(baseline) });
-        against_few.push(Sample { measured, baseline: Some(few) });
-        commands.push(spent / count(run.tally.good()));
+    let mut costs = Costs::default();
+    let (bare, service) = (sides.bare.side()?, Side::of(queue)?);
+    compare::rate(service.to, time / 3, &sides.crowd.polls).await?;
+    for pair in 0..bench.size.pairs {
+        bench.progress("polls", pair);
+        let baseline = compare::metered(bare, time, &sides.crowd.polls, &Arc::default()).await?;
+        let before = redis.info("total_commands_processed").await?;
+        let crowd = compare::metered(service, time, &sides.crowd.polls, &Arc::default()).await?;
+        let spent = redis.info("total_commands_processed").await? - before;
+        let few = compare::rate(service.to, time, &sides.few.polls).await?;
+        against_bare.push(Sample { measured: crowd.rate, baseline: Some(baseline.rate) });
+        against_few.push(Sample { measured: crowd.rate, baseline: Some(few) });
+        commands.push(spent / crowd.answers);
+        costs.add(&crowd, &baseline);
     }
-    let before = info(redis, "total_commands_processed").await?;
+    let before = redis.info("total_commands_processed").await?;
     tokio::time::sleep(time).await;
-    let idle = (info(redis, "total_commands_processed").await? - before) / time.as_secs_f64();
+    let idle = (redis.info("total_commands_processed").await? - before) / time.as_secs_f64();
     let people = grouped(bench.size.crowd);
     let name = format!("polls, {people} in line");
     let commands = Row::limit("Redis commands per poll", "", 0.02, commands).noting(format!(
@@ -122,7 +124,7 @@ async fn rates(
         whole(idle)
     ));
     Ok(vec![
-        Row::ratio(&name, "bare axum handler, the same bytes", "/s", 0.85, against_bare),
+        Row::ratio(&name, "bare axum handler, the same bytes", "/s", 0.85, against_bare).noting(costs.told()),
         Row::ratio(&name, &format!("{} in line", grouped(SMALL_LINE)), "/s", 0.90, against_few),
         commands,
     ])
@@ -162,32 +164,6 @@ async fn restart(queue: &mut Service, crowd: &Line) -> anyhow::Result<f64> {
     let position = answer.json()?["position"].as_u64();
     ensure!(position == Some(crowd.position), "position {position:?} and not {}", crowd.position);
     Ok(begun.elapsed().as_secs_f64())
-}
-
-/// One figure of `INFO`.
-async fn info(redis: &mut MultiplexedConnection, name: &str) -> anyhow::Result<f64> {
-    let text: String = redis::cmd("INFO").arg("all").query_async(redis).await?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    Ok(line.with_context(|| format!("Redis says no {name}"))?.trim().parse()?)
-}
-
-/// Until Redis has nothing left to write in the background.
-async fn settle(redis: &mut MultiplexedConnection) -> anyhow::Result<()> {
-    for _ in 0..600 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let busy =
-            info(redis, "aof_rewrite_in_progress").await? + info(redis, "aof_rewrite_scheduled").await?;
-        if busy + info(redis, "rdb_bgsave_in_progress").await? < 0.5 {
-            return Ok(());
-        }
-    }
-    anyhow::bail!("Redis rewrites its file for a minute")
-}
-
-/// The crowd goes home: what comes next is not to pay for it.
-async fn forget(redis: &mut MultiplexedConnection) -> anyhow::Result<()> {
-    redis::cmd("FLUSHALL").query_async::<()>(redis).await?;
-    settle(redis).await
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no count comes near 2^52")]

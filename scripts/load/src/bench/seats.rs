@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::bare::{self, Bare};
+use super::compare::{Costs, Side};
 use super::hall::{Hall, QUEUE};
 use super::row::{Row, Sample};
 use super::{Bench, compare};
@@ -35,15 +36,18 @@ async fn of_size(bench: &Bench, hall: &Hall, seats: u32) -> anyhow::Result<Row> 
     let bytes = grouped(fixture.body.len() as u64);
     let bare = Bare::start(&bench.stand.place, &[fixture]).await?;
     let (time, reads) = (bench.size.sample, Arc::new(Prepared::new(reads)));
-    compare::rate(hall.booking.public(), time / 3, &reads).await?;
+    let (plain, service, mut costs) = (bare.side()?, Side::of(&hall.booking)?, Costs::default());
+    compare::rate(service.to, time / 3, &reads).await?;
     let mut samples = Vec::new();
-    for _ in 0..bench.size.pairs {
-        let baseline = compare::rate(bare.address(), time, &reads).await?;
-        let measured = compare::rate(hall.booking.public(), time, &reads).await?;
-        samples.push(Sample { measured, baseline: Some(baseline) });
+    for pair in 0..bench.size.pairs {
+        bench.progress(&format!("seat maps of {seats}"), pair);
+        let baseline = compare::metered(plain, time, &reads, &Arc::default()).await?;
+        let measured = compare::metered(service, time, &reads, &Arc::default()).await?;
+        samples.push(Sample { measured: measured.rate, baseline: Some(baseline.rate) });
+        costs.add(&measured, &baseline);
     }
     bare.stop().await?;
     let name = format!("seat maps of {} seats", grouped(seats.into()));
     let row = Row::ratio(&name, "bare axum handler, the same bytes", "/s", 0.85, samples);
-    Ok(row.noting(format!("{bytes} bytes each")))
+    Ok(row.noting(format!("{bytes} bytes each; {}", costs.told())))
 }

@@ -11,6 +11,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let outcome = unless_stopped(bench::run(bench::Arguments::parse())).await;
+    let arguments = bench::Arguments::parse();
+    let outcome = match arguments.command {
+        None => unless_stopped(bench::run(arguments)).await,
+        // It ends by a signal, and well.
+        Some(_) => bench::run(arguments).await,
+    };
     shared::boot::end("bench", outcome)
 }
