@@ -23,7 +23,9 @@ impl From<Error> for Problem {
             Error::Busy => {
                 Self::new(&codes::OVERLOADED, "Every connection to the database is busy.").because(error)
             }
-            Error::Unavailable(_) | Error::Conflict(_) => Self::unavailable("database", error),
+            Error::Unavailable(_) | Error::Conflict(_) | Error::Locked(_) => {
+                Self::unavailable("database", error)
+            }
             Error::Constraint(_) | Error::Failed(_) => Self::internal(error),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
 use shared::clock::Clock;
+use shared::lifecycle::Lifecycle;
 use shared::limits::Limits;
 use shared::secrets::SecretsConfig;
 use shared::tokens::entry::EntryVerifier;
@@ -17,9 +18,9 @@ use crate::cancellations::Cancellations;
 use crate::changes::Changes;
 use crate::config::Config;
 use crate::db::Db;
-use crate::holds::{Holds, Rules};
+use crate::holds::{self, Holds, Rules};
 use crate::outbox::Outbox;
-use crate::payments::Payments;
+use crate::payments::{self, Payments};
 use crate::points::{self, Accounts};
 use crate::reports::{Stock, Window};
 use crate::seat_maps::SeatMaps;
@@ -60,7 +61,12 @@ impl Deref for App {
 
 impl App {
     /// The state as configured; connects to nothing yet.
-    pub async fn new(config: &Config, clock: Clock, http: reqwest::Client) -> Result<Self, String> {
+    pub async fn new(
+        config: &Config,
+        clock: Clock,
+        http: reqwest::Client,
+        lifecycle: &Lifecycle,
+    ) -> Result<Self, String> {
         let database = &config.database;
         let url = database.database_url.expose_secret();
         let db = Db::new(url, database.database_max_connections, clock.clone())
@@ -85,7 +91,7 @@ impl App {
             spend: config.sale.max_use,
             balance: config.sale.max_balance,
         };
-        let points = Arc::new(Accounts::new(db.clone(), points));
+        let points = Arc::new(Accounts::start(db.clone(), points, lifecycle));
         let release_on = config.sale.release_on;
         let rules = Rules {
             ttl_seconds: config.sale.hold_ttl_seconds,
@@ -93,15 +99,17 @@ impl App {
             extension_seconds: config.sale.hold_extension_seconds,
             release_on,
         };
-        let payments = Arc::new(Payments {
+        let holds = holds::Tools { db: db.clone(), outbox: outbox.clone(), changes: changes.clone(), rules };
+        let payments = payments::Tools {
             db: db.clone(),
             points: points.clone(),
             outbox: outbox.clone(),
             changes: changes.clone(),
             release_on,
-        });
+        };
+        let payments = Arc::new(Payments::start(payments, lifecycle));
         Ok(Self(Arc::new(Parts {
-            holds: Holds::new(db.clone(), outbox.clone(), changes.clone(), rules),
+            holds: Holds::start(holds, lifecycle),
             cancellations: Cancellations::new(db.clone(), payments.clone(), changes.clone()),
             payments,
             points,

@@ -52,6 +52,9 @@ pub enum Error {
     /// Two transactions were in each other's way; the same transaction may work at once.
     #[error("conflict between transactions: {0}")]
     Conflict(String),
+    /// Another transaction has kept a lock for longer than this one was to wait.
+    #[error("a lock was not won: {0}")]
+    Locked(String),
     /// A named constraint refused.
     #[error("constraint {0}")]
     Constraint(String),
@@ -77,6 +80,7 @@ impl From<sqlx::Error> for Error {
         match &error {
             E::Database(refused) => match (refused.code().as_deref(), refused.constraint()) {
                 (Some("40001" | "40P01"), _) => Self::Conflict(text),
+                (Some("55P03"), _) => Self::Locked(text),
                 (Some(code), _) if is_passing(code) => Self::Unavailable(text),
                 (_, Some(constraint)) => Self::Constraint(constraint.to_owned()),
                 _ => Self::Failed(text),
@@ -104,8 +108,7 @@ fn is_stale(error: &sqlx::Error) -> bool {
 
 /// SQLSTATE classes of trouble that passes: connection, resources, shutdown, time-outs, read-only.
 fn is_passing(code: &str) -> bool {
-    ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
-        || matches!(code, "25006" | "25P03" | "55P03")
+    ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) || matches!(code, "25006" | "25P03")
 }
 
 /// The database, and the clock's offset that its statements take. Clones share the pool.
@@ -188,6 +191,11 @@ impl Db {
     /// A transaction at `read committed`.
     pub async fn begin(&self) -> Result<Tx> {
         self.begin_with("begin").await
+    }
+
+    /// A transaction that waits for no lock longer than a moment: [`Error::Locked`].
+    pub async fn begin_impatiently(&self) -> Result<Tx> {
+        self.begin_with("begin; set local lock_timeout = '100ms'").await
     }
 
     /// A read-only transaction that sees one moment, however long it takes.
@@ -399,7 +407,7 @@ mod tests {
 
     #[test]
     fn trouble_that_passes_is_told_from_mistakes() {
-        for code in ["08006", "53300", "57P01", "57014", "25006", "55P03", "58030"] {
+        for code in ["08006", "53300", "57P01", "57014", "25006", "58030"] {
             assert!(is_passing(code), "{code}");
         }
         for code in ["23505", "42601", "22003", "40001"] {

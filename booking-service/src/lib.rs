@@ -19,7 +19,7 @@
 //!      │         │           reports, what the queue hears of us      │
 //!   admitted ────┴─────────────── who may act, and what has ended ────┘
 //!  ───────────────────────────────────────────────────────────────────────────
-//!   db, queue_service, retry, rounds, answers, codes, metrics, crash    what all stand on
+//!   db, together, queue_service, retry, rounds, answers, codes, metrics, crash    what all stand on
 //! ```
 //!
 //! A feature names only features below it, and of those only verbs and nouns. Every feature has
@@ -54,6 +54,7 @@ mod rounds;
 mod routes;
 mod seat_maps;
 mod start;
+mod together;
 
 pub use config::Config;
 pub use start::{Addresses, start};

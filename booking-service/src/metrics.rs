@@ -54,6 +54,13 @@ pub const POOL_WAIT: &str = "booking_pool_wait_seconds";
 /// Seats whose state this replica keeps in memory, for seat maps.
 pub const MAPPED_SEATS: &str = "booking_mapped_seats";
 
+/// Transactions that were made of what had arrived together, by `verb`.
+pub const BATCHES: &str = "booking_batches_total";
+/// Requests in them, by `verb`.
+pub const BATCHED: &str = "booking_batched_requests_total";
+/// Requests that a batch gave back, each to be carried out alone, by `verb`.
+pub const ALONE: &str = "booking_alone_requests_total";
+
 /// Gives the recorder the meanings.
 pub fn describe() {
     describe_counter!(HOLDS, "holds made, in reservations");
@@ -84,6 +91,9 @@ pub fn describe() {
     describe_counter!(REPORT_FAILURES, "reports that were not heard, by what they are about");
     describe_histogram!(STOCK_COUNT, metrics::Unit::Seconds, "the counting of seats for a report");
     describe_gauge!(MAPPED_SEATS, "seats whose state is kept in memory, for seat maps");
+    describe_counter!(BATCHES, "transactions of what had arrived together, by verb");
+    describe_counter!(BATCHED, "requests in them, by verb");
+    describe_counter!(ALONE, "requests that a batch gave back to be carried out alone, by verb");
     describe_gauge!(
         POOL_WAIT,
         metrics::Unit::Seconds,
@@ -110,6 +120,13 @@ pub fn many(name: &'static str, by: u64) {
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
 pub fn level(name: &'static str, value: u64) {
     gauge!(name).set(value as f64);
+}
+
+/// Counts one batch of so many requests, of which so many were given back.
+pub fn batch(verb: &'static str, requests: u64, alone: u64) {
+    counter!(BATCHES, "verb" => verb).increment(1);
+    counter!(BATCHED, "verb" => verb).increment(requests);
+    counter!(ALONE, "verb" => verb).increment(alone);
 }
 
 /// Counts one report that was heard.

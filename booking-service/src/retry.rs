@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::db;
+
 /// Runs a transaction again when it and another were in each other's way, a few times.
 pub async fn retried<T, E, F>(attempt: impl Fn() -> F) -> Result<T, E>
 where
@@ -20,10 +22,15 @@ where
     }
 }
 
-/// A refusal that may be two transactions in each other's way.
+/// A refusal behind which the database may be.
 pub trait MayConflict {
-    /// Whether trying again at once makes sense.
-    fn is_conflict(&self) -> bool;
+    /// What the database said, if it was the database.
+    fn of_database(&self) -> Option<&db::Error>;
+
+    /// Two transactions were in each other's way: trying again at once makes sense.
+    fn is_conflict(&self) -> bool {
+        matches!(self.of_database(), Some(db::Error::Conflict(_)))
+    }
 }
 
 /// Sleeps somewhere between the two, so that those who met do not meet again.

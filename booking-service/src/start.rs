@@ -40,7 +40,7 @@ pub async fn start(config: Config, clock: Clock, lifecycle: &Lifecycle) -> anyho
     metrics::describe();
     let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(2)).build();
     let http = http.context("no HTTP client: are CA certificates installed?")?;
-    let app = App::new(&config, clock, http.clone()).await.map_err(anyhow::Error::msg)?;
+    let app = App::new(&config, clock, http.clone(), lifecycle).await.map_err(anyhow::Error::msg)?;
     let public = serve::bind(&config.booking_addr).await.map_err(anyhow::Error::msg)?;
     let ops = serve::bind(&config.booking_ops_addr).await.map_err(anyhow::Error::msg)?;
     prepare(&config.database, config.migrate).await?;

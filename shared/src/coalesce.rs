@@ -1,39 +1,64 @@
 //! Batching by arrival.
 //!
 //! ```text
-//!   callers ──▶ inbox ──▶ [ batch in flight ] ──▶ each caller its own outcome
-//!                 ▲              │
-//!                 └── what arrives meanwhile forms the next batch
+//!                          ┌─▶ lane [ batch under way ] ─┐
+//!   callers ──▶ inbox ─────┤                             ├──▶ each caller its own outcome
+//!                 ▲        └─▶ lane [ batch under way ] ─┘
+//!                 └── what arrives while every lane is busy forms the next batch
 //! ```
 //!
 //! No timer: an idle coalescer runs a batch of one at once; a busy one grows its batches to what
-//! arrived while the last was under way, up to `max`. Outcomes come back in the order of the
-//! items. Invariants, and who keeps them:
+//! arrived meanwhile, up to [`Shape::max`]. Outcomes come back in the order of the items.
+//! Invariants, and who keeps them:
 //!
-//! - items go to the batch in the order of arrival: the inbox is a channel;
-//! - a caller that goes away does not take its item back: the batch may be under way already;
-//! - a batch that fails, fails for each of its items with the same error, and for no others;
-//! - the inbox is bounded: past `waiting` items callers wait, and the request's own time limit
-//!   ends the wait.
+//! - items go to batches in the order of arrival: the inbox is a channel, and a free lane takes from
+//!   its front. With several lanes the batches themselves overlap;
+//! - a caller hears its outcome when its batch has ended, not before: `run` has returned by then;
+//! - a caller that goes away before its batch begins takes its item along; later it does not: the
+//!   batch is under way;
+//! - a batch that fails, or panics, fails for each of its items and for no others; the lane goes on;
+//! - the inbox is bounded: past [`Shape::waiting`] items callers wait, and the request's own time
+//!   limit ends the wait;
+//! - when the last handle is dropped the lanes finish what was handed in, and end.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use futures_util::FutureExt as _;
+use tokio::sync::{Mutex, mpsc, oneshot};
 
-/// Runs batches one after another; see the module. `I` item, `O` its outcome, `E` the batch's error.
+/// How wide and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Batches under way at the same time.
+    pub lanes: usize,
+    /// Items in a batch.
+    pub max: usize,
+    /// Items that wait in the inbox.
+    pub waiting: usize,
+}
+
+/// Runs batches; see the module. `I` item, `O` its outcome, `E` the error of a whole batch.
 pub struct Coalescer<I, O, E> {
     inbox: mpsc::Sender<Waiting<I, O, E>>,
 }
+
+/// What drives one lane. Ends when every handle of its coalescer is gone.
+pub type Lane = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 struct Waiting<I, O, E> {
     item: I,
     answer: oneshot::Sender<Result<O, E>>,
 }
 
-/// The coalescer's task has ended: the process is stopping.
+type Inbox<I, O, E> = Arc<Mutex<mpsc::Receiver<Waiting<I, O, E>>>>;
+
+/// There is no outcome: the process is stopping, or the batch panicked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the service is stopping")]
-pub struct Stopped;
+#[error("no outcome: the service is stopping, or failed")]
+pub struct Unanswered;
 
 impl<I, O, E> Coalescer<I, O, E>
 where
@@ -41,77 +66,266 @@ where
     O: Send + 'static,
     E: Clone + Send + 'static,
 {
-    /// A coalescer and the task that drives it. The task ends when every handle is gone. `run`
-    /// must answer with one outcome per item, in their order.
-    pub fn new<F, Fut>(max: usize, waiting: usize, run: F) -> (Self, impl Future<Output = ()> + Send)
+    /// A coalescer and its lanes, each to be spawned. `run` must answer with one outcome per item,
+    /// in their order.
+    pub fn new<F, Fut>(shape: Shape, run: F) -> (Self, Vec<Lane>)
     where
-        F: Fn(Vec<I>) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Vec<O>, E>> + Send,
+        F: Fn(Vec<I>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<O>, E>> + Send + 'static,
     {
-        let (inbox, outbox) = mpsc::channel(waiting);
-        (Self { inbox }, drive(outbox, max, run))
+        let (inbox, outbox) = mpsc::channel(shape.waiting);
+        let (outbox, run) = (Arc::new(Mutex::new(outbox)), Arc::new(run));
+        let lane = |_| -> Lane { Box::pin(drive(outbox.clone(), shape.max, run.clone())) };
+        (Self { inbox }, (0..shape.lanes).map(lane).collect())
     }
 
     /// Hands one item in and waits for its outcome.
-    pub async fn submit(&self, item: I) -> Result<Result<O, E>, Stopped> {
+    pub async fn submit(&self, item: I) -> Result<Result<O, E>, Unanswered> {
         let (answer, outcome) = oneshot::channel();
-        self.inbox.send(Waiting { item, answer }).await.map_err(|_| Stopped)?;
-        outcome.await.map_err(|_| Stopped)
+        self.inbox.send(Waiting { item, answer }).await.map_err(|_| Unanswered)?;
+        outcome.await.map_err(|_| Unanswered)
     }
 }
 
-async fn drive<I, O, E, F, Fut>(mut inbox: mpsc::Receiver<Waiting<I, O, E>>, max: usize, run: F)
+async fn drive<I, O, E, F, Fut>(inbox: Inbox<I, O, E>, max: usize, run: Arc<F>)
 where
     E: Clone,
     F: Fn(Vec<I>) -> Fut,
     Fut: Future<Output = Result<Vec<O>, E>>,
 {
-    let mut arrived = Vec::with_capacity(max);
-    while inbox.recv_many(&mut arrived, max).await > 0 {
-        let (items, answers): (Vec<I>, Vec<_>) = arrived.drain(..).map(|w| (w.item, w.answer)).unzip();
-        // A caller that went away does not need its answer.
-        match run(items).await {
-            Ok(outcomes) => answers.into_iter().zip(outcomes).for_each(|(to, o)| drop(to.send(Ok(o)))),
-            Err(error) => answers.into_iter().for_each(|to| drop(to.send(Err(error.clone())))),
+    loop {
+        let mut arrived = Vec::new();
+        if inbox.lock().await.recv_many(&mut arrived, max).await == 0 {
+            return;
+        }
+        arrived.retain(|waiting| !waiting.answer.is_closed());
+        if arrived.is_empty() {
+            continue;
+        }
+        let (items, answers): (Vec<I>, Vec<_>) = arrived.into_iter().map(|w| (w.item, w.answer)).unzip();
+        // What is dropped unsent tells its caller that there is no outcome; who went away needs none.
+        match AssertUnwindSafe(async { run(items).await }).catch_unwind().await {
+            Ok(Ok(outcomes)) if outcomes.len() == answers.len() => {
+                answers.into_iter().zip(outcomes).for_each(|(to, outcome)| drop(to.send(Ok(outcome))));
+            }
+            Ok(Err(error)) => answers.into_iter().for_each(|to| drop(to.send(Err(error.clone())))),
+            Ok(Ok(outcomes)) => {
+                tracing::error!(items = answers.len(), outcomes = outcomes.len(), "a batch lost count");
+            }
+            Err(_) => tracing::error!(items = answers.len(), "a batch panicked"),
         }
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test of concurrency spawns")]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use tokio::sync::Semaphore;
 
     use super::*;
 
-    #[tokio::test]
-    #[expect(clippy::disallowed_methods, reason = "a test of concurrency spawns")]
-    async fn what_arrives_during_a_batch_forms_the_next_and_everybody_gets_their_own() {
-        let batches = Arc::new(AtomicUsize::new(0));
-        let count = batches.clone();
-        let (coalescer, task) = Coalescer::<u64, u64, ()>::new(64, 1000, move |items: Vec<u64>| {
-            count.fetch_add(1, Ordering::SeqCst);
+    const SHAPE: Shape = Shape { lanes: 1, max: 64, waiting: 1000 };
+
+    /// A coalescer whose batches wait for a permit each, and the sizes of those that began.
+    struct Gated {
+        coalescer: Arc<Coalescer<u64, u64, &'static str>>,
+        gate: Arc<Semaphore>,
+        begun: Arc<std::sync::Mutex<Vec<Vec<u64>>>>,
+        lanes: Vec<tokio::task::JoinHandle<()>>,
+    }
+
+    /// 13 panics, 14 fails its batch, 15 loses an outcome.
+    fn gated(shape: Shape) -> Gated {
+        let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::default());
+        let (key, log) = (gate.clone(), Arc::<std::sync::Mutex<Vec<Vec<u64>>>>::clone(&begun));
+        let (coalescer, lanes) = Coalescer::new(shape, move |items: Vec<u64>| {
+            log.lock().unwrap().push(items.clone());
+            let key = key.clone();
             async move {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-                Ok(items.into_iter().map(|item| item * 2).collect())
+                key.acquire().await.unwrap().forget();
+                assert!(!items.contains(&13), "as the test wants it");
+                if items.contains(&14) {
+                    return Err("no");
+                }
+                let outcomes = items.iter().filter(|item| **item != 15).map(|item| item * 2);
+                Ok(outcomes.collect())
             }
         });
-        tokio::spawn(task);
-        let all = futures_util::future::join_all((0..100).map(|item| coalescer.submit(item))).await;
-        let expected: Vec<_> = (0..100).map(|item| Ok(Ok(item * 2))).collect();
-        assert_eq!(all, expected);
-        assert!(batches.load(Ordering::SeqCst) <= 4, "100 items in batches of 64 and what fits");
+        let lanes = lanes.into_iter().map(tokio::spawn).collect();
+        Gated { coalescer: Arc::new(coalescer), gate, begun, lanes }
+    }
+
+    impl Gated {
+        fn submit(
+            &self,
+            item: u64,
+        ) -> tokio::task::JoinHandle<Result<Result<u64, &'static str>, Unanswered>> {
+            let coalescer = self.coalescer.clone();
+            tokio::spawn(async move { coalescer.submit(item).await })
+        }
+
+        /// What has begun, once that many batches have.
+        async fn until_begun(&self, batches: usize) -> Vec<Vec<u64>> {
+            let begun = async {
+                while self.begun.lock().unwrap().len() < batches {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(5), begun).await.expect("they begin");
+            settle().await;
+            self.begun.lock().unwrap().clone()
+        }
+    }
+
+    /// Everybody who can go on has gone on: there is one thread.
+    async fn settle() {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
-    #[expect(clippy::disallowed_methods, reason = "a test of concurrency spawns")]
-    async fn a_failed_batch_fails_its_own_items_only() {
-        let (coalescer, task) =
-            Coalescer::<bool, (), &'static str>::new(8, 8, |items: Vec<bool>| async move {
-                if items.contains(&false) { Err("no") } else { Ok(vec![(); items.len()]) }
-            });
-        tokio::spawn(task);
-        assert_eq!(coalescer.submit(false).await, Ok(Err("no")));
-        assert_eq!(coalescer.submit(true).await, Ok(Ok(())));
+    async fn what_arrives_during_a_batch_forms_the_next_in_the_order_of_arrival() {
+        let all = gated(SHAPE);
+        let first = all.submit(1);
+        assert_eq!(all.until_begun(1).await, [vec![1]], "an idle one begins at once");
+        let later: Vec<_> = (100..200).map(|item| all.submit(item)).collect();
+        settle().await;
+        assert!(!first.is_finished(), "nobody hears anything before the batch has ended");
+        all.gate.add_permits(3);
+        assert_eq!(first.await.unwrap(), Ok(Ok(2)));
+        for (item, outcome) in (100..200).zip(later) {
+            assert_eq!(outcome.await.unwrap(), Ok(Ok(item * 2)), "each its own");
+        }
+        let expected = [vec![1], (100..164).collect(), (164..200).collect::<Vec<u64>>()];
+        assert_eq!(all.until_begun(3).await, expected);
+    }
+
+    /// Two batches are under way, the third waits for either.
+    #[tokio::test]
+    async fn lanes_run_side_by_side_and_take_from_one_line() {
+        let all = gated(Shape { lanes: 2, ..SHAPE });
+        let first = all.submit(1);
+        all.until_begun(1).await;
+        let second = all.submit(2);
+        all.until_begun(2).await;
+        let rest = [all.submit(3), all.submit(4)];
+        settle().await;
+        assert_eq!(all.until_begun(2).await, [vec![1], vec![2]]);
+        all.gate.add_permits(1);
+        assert_eq!(all.until_begun(3).await, [vec![1], vec![2], vec![3, 4]]);
+        all.gate.add_permits(2);
+        for (task, outcome) in [first, second].into_iter().chain(rest).zip([2, 4, 6, 8]) {
+            assert_eq!(task.await.unwrap(), Ok(Ok(outcome)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_or_panicking_batch_fails_its_own_items_only() {
+        let all = gated(Shape { max: 2, ..SHAPE });
+        let first = all.submit(1);
+        all.until_begun(1).await;
+        let rest: Vec<_> = [2, 14, 3, 13, 15, 4, 5, 6].into_iter().map(|item| all.submit(item)).collect();
+        settle().await;
+        all.gate.add_permits(5);
+        assert_eq!(first.await.unwrap(), Ok(Ok(2)));
+        let mut outcomes = Vec::new();
+        for task in rest {
+            outcomes.push(task.await.unwrap());
+        }
+        let (failed, lost) = (Ok(Err("no")), Err(Unanswered));
+        assert_eq!(outcomes, [failed, failed, lost, lost, lost, lost, Ok(Ok(10)), Ok(Ok(12))]);
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_before_the_batch_is_left_out_and_later_is_not() {
+        let all = gated(SHAPE);
+        let under_way = all.submit(1);
+        all.until_begun(1).await;
+        let (gone, stays) = (all.submit(2), all.submit(3));
+        settle().await;
+        under_way.abort();
+        gone.abort();
+        settle().await;
+        all.gate.add_permits(2);
+        assert_eq!(stays.await.unwrap(), Ok(Ok(6)));
+        assert_eq!(all.until_begun(2).await, [vec![1], vec![3]]);
+    }
+
+    #[tokio::test]
+    async fn a_full_inbox_makes_callers_wait_and_loses_nobody() {
+        let all = gated(Shape { max: 1, waiting: 1, ..SHAPE });
+        let tasks: Vec<_> = (0..20).map(|item| all.submit(item * 100)).collect();
+        settle().await;
+        assert_eq!(all.begun.lock().unwrap().len(), 1);
+        all.gate.add_permits(20);
+        for (item, task) in (0..20).zip(tasks) {
+            assert_eq!(task.await.unwrap(), Ok(Ok(item * 200)));
+        }
+    }
+
+    #[tokio::test]
+    async fn at_the_end_what_was_handed_in_is_finished() {
+        let all = gated(Shape { lanes: 2, ..SHAPE });
+        let first = all.submit(1);
+        all.until_begun(1).await;
+        let tasks = [first, all.submit(2), all.submit(3)];
+        settle().await;
+        let Gated { coalescer, gate, lanes, .. } = all;
+        drop(coalescer);
+        gate.add_permits(3);
+        for task in tasks {
+            assert!(task.await.unwrap().is_ok());
+        }
+        for lane in lanes {
+            tokio::time::timeout(Duration::from_secs(5), lane).await.expect("the lane ends").unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_was_dropped_tells_its_callers() {
+        let (coalescer, lanes) = Coalescer::<u64, u64, ()>::new(SHAPE, |_| std::future::pending());
+        let waits = coalescer.submit(1);
+        drop(lanes);
+        assert_eq!(waits.await, Err(Unanswered));
+    }
+
+    /// Whoever is handed in is served after those before and not after those behind: of 1,000 callers,
+    /// each there again as soon as it was answered, nobody sees more than the others go first.
+    #[tokio::test]
+    async fn nobody_is_overtaken() {
+        let served = Arc::new(AtomicUsize::new(0));
+        let count = served.clone();
+        let shape = Shape { lanes: 2, max: 50, waiting: 2000 };
+        let (coalescer, lanes) = Coalescer::<(), usize, ()>::new(shape, move |items: Vec<()>| {
+            let first = count.fetch_add(items.len(), Ordering::SeqCst);
+            async move {
+                tokio::task::yield_now().await;
+                Ok((first..).take(items.len()).collect())
+            }
+        });
+        for lane in lanes {
+            tokio::spawn(lane);
+        }
+        let coalescer = Arc::new(coalescer);
+        let callers = (0..1000).map(|_| {
+            let (coalescer, served) = (coalescer.clone(), served.clone());
+            tokio::spawn(async move {
+                let mut most = 0;
+                for _ in 0..20 {
+                    let before = served.load(Ordering::SeqCst);
+                    let turn = coalescer.submit(()).await.unwrap().unwrap();
+                    most = most.max(turn.saturating_sub(before));
+                }
+                most
+            })
+        });
+        let all = futures_util::future::join_all(callers.collect::<Vec<_>>()).await;
+        let most = all.into_iter().map(Result::unwrap).max().unwrap();
+        assert!(most <= 1000, "{most} went before somebody");
+        assert_eq!(served.load(Ordering::SeqCst), 20_000);
     }
 }

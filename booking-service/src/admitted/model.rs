@@ -78,7 +78,13 @@ impl Caller {
 
     /// Whether the caller may act on what stands behind `queue`.
     pub fn may_enter(&self, queue: &str) -> bool {
-        !self.confined || self.entry.as_ref().is_some_and(|entry| entry.queue == queue)
+        self.confined_to().is_none_or(|only| only == queue)
+    }
+
+    /// The only queue behind which the caller may act; `None`: any.
+    pub fn confined_to(&self) -> Option<&str> {
+        // The door confines nobody without an entry token; no queue has an empty name.
+        self.confined.then(|| self.entry.as_ref().map_or("", |entry| &entry.queue))
     }
 }
 

@@ -39,22 +39,17 @@ enum Failure {
 }
 
 impl MayConflict for Failure {
-    fn is_conflict(&self) -> bool {
+    fn of_database(&self) -> Option<&db::Error> {
         match self {
-            Self::Db(error) => matches!(error, db::Error::Conflict(_)),
-            Self::Of { refusal, .. } => refusal.is_conflict(),
+            Self::Db(error) => Some(error),
+            Self::Of { refusal, .. } => refusal.of_database(),
         }
     }
 }
 
 /// The trouble with the database that may pass, if it is that.
 fn passing(refusal: &payments::Refusal) -> Option<&db::Error> {
-    let (payments::Refusal::Db(error) | payments::Refusal::Points(points::Refusal::Db(error))) = refusal
-    else {
-        return None;
-    };
-    let lasting = matches!(error, db::Error::Constraint(_) | db::Error::Failed(_));
-    (!lasting).then_some(error)
+    refusal.of_database().filter(|error| !matches!(error, db::Error::Constraint(_) | db::Error::Failed(_)))
 }
 
 impl Cancellations {

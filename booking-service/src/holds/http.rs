@@ -32,11 +32,13 @@ pub async fn place(
 ) -> Result<Created<Reservation>, ErrorResponse> {
     let schedule = buyer.is_err().then(|| schedule_of(&raw)).flatten();
     let buyer = point_to_schedule(&app, buyer, schedule).await?;
-    let (caller, intent, raw) = key.admit(&app, buyer, raw, Need::Honoured).await?;
-    let body: ReserveBody = raw.parse()?;
-    let schedule = body.schedule_id.parse().ok();
-    let wanted = Wanted::parse(body).map_err(Problem::from)?;
-    Ok(Created(app.holds.place(&Place { caller, schedule, wanted, intent }).await?))
+    let parse = |raw: &RawBody| {
+        let body: ReserveBody = raw.parse()?;
+        let schedule = body.schedule_id.parse().ok();
+        Ok((schedule, Wanted::parse(body)?))
+    };
+    let (caller, intent, (schedule, wanted)) = key.admit(&app, buyer, raw, Need::Honoured, parse).await?;
+    Ok(Created(app.holds.place(Place { caller, schedule, wanted, intent }).await?))
 }
 
 fn schedule_of(raw: &Result<RawBody, Problem>) -> Option<Uuid> {

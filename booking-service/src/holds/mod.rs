@@ -36,11 +36,12 @@ mod sweeper;
 mod tries;
 mod wish;
 
+use shared::lifecycle::Lifecycle;
 use shared::page::{Page, PageOf};
 use uuid::Uuid;
 
 pub use model::{Reservation, ReservedSeat, Status, reserved};
-pub use place::{Place, Rules};
+pub use place::{Place, Rules, Tools};
 pub use sweeper::run as run_sweeper;
 pub use wish::{Obstacle, ReserveBody, SeatNumbers, Wanted};
 
@@ -52,6 +53,7 @@ use crate::metrics;
 use crate::outbox::Outbox;
 use crate::retry::{self, MayConflict};
 use model::{Denied, Event};
+use place::Together;
 use tries::Tries;
 
 /// Why there is no hold.
@@ -98,11 +100,11 @@ impl From<Denied> for Refusal {
 }
 
 impl MayConflict for Refusal {
-    fn is_conflict(&self) -> bool {
-        matches!(
-            self,
-            Self::Db(db::Error::Conflict(_)) | Self::Key(idempotency::Refusal::Db(db::Error::Conflict(_)))
-        )
+    fn of_database(&self) -> Option<&db::Error> {
+        match self {
+            Self::Db(error) | Self::Key(idempotency::Refusal::Db(error)) => Some(error),
+            _ => None,
+        }
     }
 }
 
@@ -113,12 +115,15 @@ pub struct Holds {
     changes: Changes,
     rules: Rules,
     tries: Tries,
+    together: Together,
 }
 
 impl Holds {
-    /// Holds under `rules`.
-    pub fn new(db: Db, outbox: Outbox, changes: Changes, rules: Rules) -> Self {
-        Self { db, outbox, changes, rules, tries: Tries::default() }
+    /// Starts the batches of holds.
+    pub fn start(tools: Tools, lifecycle: &Lifecycle) -> Self {
+        let together = Together::start(&tools, lifecycle);
+        let Tools { db, outbox, changes, rules } = tools;
+        Self { db, outbox, changes, rules, tries: Tries::default(), together }
     }
 
     /// A user's own reservations, the newest first.

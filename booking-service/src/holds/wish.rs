@@ -71,7 +71,8 @@ impl Wanted {
         }
     }
 
-    fn count(&self) -> usize {
+    /// How many seats.
+    pub fn count(&self) -> usize {
         match self {
             Self::Named(numbers) => numbers.0.len(),
             Self::Best(best) => best.count,

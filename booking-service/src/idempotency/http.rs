@@ -51,16 +51,18 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 impl KeyHeader {
-    /// What stands between a credential and the body: the key, then whether the entry token is
-    /// spent. A replay is found before a spent token is refused, also one that was spent by the
-    /// first request while this one waited.
-    pub async fn admit<R>(
+    /// What stands between a credential and the verb, in the order of refusals: the key, whether the entry token
+    /// is spent, the body. A request that gets past all of them is not looked up here: its verb claims the key
+    /// in its own transaction, and finds a replay there. Who is refused is looked up first, because a replay comes
+    /// before a spent token, and before what is wrong with another body.
+    pub async fn admit<R, T>(
         self,
         app: &App,
         buyer: Buyer<R>,
         body: Result<RawBody, Problem>,
         need: Need,
-    ) -> Result<(Caller, Option<Intent>, RawBody), ErrorResponse> {
+        parse: impl FnOnce(&RawBody) -> Result<T, Problem>,
+    ) -> Result<(Caller, Option<Intent>, T), ErrorResponse> {
         let key = self.key?;
         if key.is_none() && need == Need::Required {
             return Err(Problem::new(
@@ -76,19 +78,16 @@ impl KeyHeader {
                 return Err(problem.into());
             }
         };
-        let user = buyer.user().to_owned();
-        let endpoint = self.endpoint;
+        let (user, endpoint) = (buyer.user().to_owned(), self.endpoint);
         let intent = key.map(|key| Intent { user, endpoint, key, fingerprint: fingerprint(body.bytes()) });
-        if let Some(intent) = &intent {
-            find(&app.db, intent).await?;
-        }
-        match (buyer.unspent(&app.door), intent) {
-            (Ok(caller), intent) => Ok((caller, intent, body)),
-            (Err(spent), Some(intent)) => {
+        let admitted = buyer.unspent(&app.door);
+        match (admitted.and_then(|caller| Ok((caller, parse(&body)?))), intent) {
+            (Ok((caller, wish)), intent) => Ok((caller, intent, wish)),
+            (Err(refusal), Some(intent)) => {
                 find(&app.db, &intent).await?;
-                Err(spent.into())
+                Err(refusal.into())
             }
-            (Err(spent), None) => Err(spent.into()),
+            (Err(refusal), None) => Err(refusal.into()),
         }
     }
 }

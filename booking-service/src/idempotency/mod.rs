@@ -45,15 +45,31 @@ pub enum Refusal {
 
 /// Looks a key up before anything else is decided.
 pub async fn find(db: &Db, intent: &Intent) -> Result<(), Refusal> {
-    judge(store::claim(&mut *db.lane().await?, db.offset_ms(), intent).await?, intent)
+    let known = store::claim(&mut *db.lane().await?, db.offset_ms(), &[intent]).await?;
+    known.into_iter().try_for_each(|known| judge(known, intent))
 }
 
 /// First thing in a verb's transaction: the key is this transaction's until it ends.
 pub async fn claim(tx: &mut Tx, db: &Db, intent: Option<&Intent>) -> Result<(), Refusal> {
-    match intent {
-        Some(intent) => judge(store::claim(tx, db.offset_ms(), intent).await?, intent),
-        None => Ok(()),
+    claim_all(tx, db, &[intent]).await?.into_iter().collect()
+}
+
+/// As [`claim`], for many wishes at once, of which no two have the same key; one outcome for each.
+pub async fn claim_all(
+    tx: &mut Tx,
+    db: &Db,
+    intents: &[Option<&Intent>],
+) -> db::Result<Vec<Result<(), Refusal>>> {
+    let given: Vec<&Intent> = intents.iter().flatten().copied().collect();
+    if given.is_empty() {
+        return Ok(intents.iter().map(|_| Ok(())).collect());
     }
+    let mut known = store::claim(tx, db.offset_ms(), &given).await?.into_iter();
+    let judged = |intent: Option<&Intent>| match intent {
+        Some(intent) => judge(known.next().unwrap_or(Known::Running), intent),
+        None => Ok(()),
+    };
+    Ok(intents.iter().copied().map(judged).collect())
 }
 
 fn judge(known: Known, intent: &Intent) -> Result<(), Refusal> {
@@ -72,10 +88,27 @@ pub async fn remember<T: Serialize + Sync>(
     intent: Option<&Intent>,
     answer: &T,
 ) -> Result<(), Refusal> {
-    let Some(intent) = intent else { return Ok(()) };
-    let body = serde_json::to_string(answer).map_err(|error| db::Error::Failed(error.to_string()))?;
-    let answer = Remembered { status: 201, body };
-    if store::remember(tx, db.offset_ms(), intent, &answer).await? { Ok(()) } else { Err(Refusal::InFlight) }
+    remember_all(tx, db, &[(intent, answer)]).await
+}
+
+/// As [`remember`], for many at once: all of them or it fails.
+pub async fn remember_all<T: Serialize + Sync>(
+    tx: &mut Tx,
+    db: &Db,
+    answers: &[(Option<&Intent>, &T)],
+) -> Result<(), Refusal> {
+    let written = |answer: &T| match serde_json::to_string(answer) {
+        Ok(body) => Ok(Remembered { status: 201, body }),
+        Err(error) => Err(db::Error::Failed(error.to_string())),
+    };
+    let given = answers.iter().filter_map(|(intent, answer)| Some(((*intent)?, *answer)));
+    let given: Vec<_> =
+        given.map(|(intent, answer)| Ok((intent, written(answer)?))).collect::<db::Result<_>>()?;
+    if given.is_empty() || store::remember(tx, db.offset_ms(), &given).await? == given.len() as u64 {
+        Ok(())
+    } else {
+        Err(Refusal::InFlight)
+    }
 }
 
 const FORGET_EVERY: Duration = Duration::from_secs(30);

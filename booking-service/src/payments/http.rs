@@ -47,10 +47,9 @@ pub async fn pay(
     let reservation = buyer.is_err().then(|| reservation_of(&raw)).flatten();
     let look_up = app.holds.queue_of(reservation.unwrap_or_default());
     let buyer = point_to_queue(&app, buyer, reservation.map(Subject::Reservation), look_up).await?;
-    let (caller, intent, raw) = key.admit(&app, buyer, raw, Need::Honoured).await?;
-    let body: PayBody = raw.parse()?;
-    let reservation = body.reservation_id.parse().ok();
-    Ok(Created(app.payments.pay(&Pay { caller, reservation, intent }).await?))
+    let parse = |raw: &RawBody| Ok(raw.parse::<PayBody>()?.reservation_id.parse().ok());
+    let (caller, intent, reservation) = key.admit(&app, buyer, raw, Need::Honoured, parse).await?;
+    Ok(Created(app.payments.pay(Pay { caller, reservation, intent }).await?))
 }
 
 fn reservation_of(raw: &Result<RawBody, Problem>) -> Option<Uuid> {
@@ -81,8 +80,7 @@ pub async fn refund(
             return Err(refusal.into());
         }
     };
-    let (caller, intent, raw) = key.admit(&app, buyer, raw, Need::Honoured).await?;
-    let wanted = wanted(&raw)?;
+    let (caller, intent, wanted) = key.admit(&app, buyer, raw, Need::Honoured, wanted).await?;
     let wish = GiveBack { user: caller.user().to_owned(), payment, wanted, intent };
     Ok(Created(app.payments.refund(&wish).await?))
 }

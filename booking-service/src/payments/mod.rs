@@ -8,12 +8,12 @@
 //!
 //!   seats back: the owner wants it, before the show starts; or the date is cancelled, at any time
 //!
-//!   pay: reservation (locked) ─ seats held → sold ─ debit + ledger ─ payment, tickets, confirmed
+//!   pay: reservations, then seats (locked) ─ debit + ledger ─ seats sold, payment, tickets, confirmed
 //!          ─ entry tokens spent + outbox ─ idempotency ─ commit ─▶ wake the relay
 //! ```
 //!
-//! One transaction each: either all of that or nothing. Locks are won in one order everywhere:
-//! reservation, seats by number, account. Invariants of a payment, and who keeps them (of a refund:
+//! A payment is whole or absent: all of that is one transaction, which it shares with the payments of others that
+//! came at the same time (`pay.rs`). Locks are won in one order everywhere: reservations, seats by number, accounts. Invariants of a payment, and who keeps them (of a refund:
 //! see `refunds`):
 //!
 //! - no money without a seat: the seats that become sold are counted, by the hold's own id;
@@ -46,27 +46,28 @@
 
 pub mod http;
 mod model;
+mod pay;
 mod refunds;
 mod store;
 
-use shared::ids::new_id;
+use std::sync::Arc;
+
+use shared::lifecycle::Lifecycle;
 use uuid::Uuid;
 
 pub use model::{Paid, Receipt};
 pub use refunds::{GiveBack, Refundable, Refunded};
 
-use crate::admitted::{self, Caller, Entry};
+use crate::admitted::{self, Caller};
 use crate::changes::Changes;
 use crate::config::ReleaseOn;
-use crate::crash;
-use crate::db::{self, Db, Tx};
-use crate::holds::Status;
+use crate::db::{self, Db};
 use crate::idempotency::{self, Intent};
-use crate::metrics;
 use crate::outbox::Outbox;
 use crate::points::{self, Accounts};
-use crate::retry::{self, MayConflict};
-use model::Payable;
+use crate::retry::MayConflict;
+use crate::together::Batches;
+use pay::Sale;
 
 /// Why nothing is paid or paid back. In the order of the contract.
 #[derive(Debug, thiserror::Error)]
@@ -98,12 +99,11 @@ pub enum Refusal {
 }
 
 impl MayConflict for Refusal {
-    fn is_conflict(&self) -> bool {
+    fn of_database(&self) -> Option<&db::Error> {
         match self {
-            Self::Db(db::Error::Conflict(_))
-            | Self::Key(idempotency::Refusal::Db(db::Error::Conflict(_))) => true,
-            Self::Points(refusal) => refusal.is_conflict(),
-            _ => false,
+            Self::Db(error) | Self::Key(idempotency::Refusal::Db(error)) => Some(error),
+            Self::Points(refusal) => refusal.of_database(),
+            _ => None,
         }
     }
 }
@@ -117,122 +117,34 @@ pub struct Pay {
     pub intent: Option<Intent>,
 }
 
-/// What a payment has done.
-struct Sale {
-    paid: Paid,
-    schedule: Uuid,
-    /// Entry tokens that ended with it.
-    spent: Vec<Entry>,
-}
-
-/// The verbs of payments.
-pub struct Payments {
+/// What payments are made with.
+#[derive(Clone)]
+pub struct Tools {
     pub db: Db,
-    pub points: std::sync::Arc<Accounts>,
+    pub points: Arc<Accounts>,
     pub outbox: Outbox,
     pub changes: Changes,
     pub release_on: ReleaseOn,
 }
 
+/// The verbs of payments.
+pub struct Payments {
+    tools: Tools,
+    together: Batches<Pay, Sale, Refusal>,
+}
+
 impl Payments {
-    /// Pays a hold.
-    pub async fn pay(&self, wish: &Pay) -> Result<Paid, Refusal> {
-        let Sale { paid, schedule, spent } = retry::retried(|| self.try_pay(wish)).await?;
-        crash::point("pay.committed")?;
-        self.outbox.committed(&spent);
-        self.changes.seats_of([schedule]);
-        metrics::one(metrics::PAYMENTS);
-        metrics::many(metrics::POINTS_PAID, paid.amount.cast_unsigned());
-        Ok(paid)
-    }
-
-    async fn try_pay(&self, wish: &Pay) -> Result<Sale, Refusal> {
-        let mut tx = self.db.begin().await?;
-        let outcome = self.exchange(&mut tx, wish).await;
-        tx.end(outcome).await
-    }
-
-    /// Points for seats.
-    async fn exchange(&self, tx: &mut Tx, wish: &Pay) -> Result<Sale, Refusal> {
-        idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
-        crash::point("pay.claimed")?;
-        let payable = lock(tx, wish).await?;
-        crash::point("pay.locked")?;
-        if store::sell(tx, self.db.offset_ms(), &payable).await? != payable.seats.len() {
-            return Err(Refusal::HoldExpired);
-        }
-        crash::point("pay.sold")?;
-        let payment = new_id(self.db.clock());
-        let balance = self.points.pay(tx, wish.caller.user(), payment, payable.amount).await?;
-        crash::point("pay.debited")?;
-        let paid = store::record(tx, self.db.offset_ms(), payment, &payable, balance).await?;
-        let paid = paid.ok_or(Refusal::HoldExpired)?;
-        crash::point("pay.recorded")?;
-        let spent = self.spend(tx, &payable, wish.caller.entry()).await?;
-        crash::point("pay.spent")?;
-        idempotency::remember(tx, &self.db, wish.intent.as_ref(), &paid).await?;
-        crash::point("pay.remembered")?;
-        Ok(Sale { paid, schedule: payable.schedule_id, spent })
-    }
-
-    /// Under `RELEASE_ON=payment` the hold's entry token ends, and the one that is shown for it,
-    /// which must not have ended before: two payments at once cannot both end it.
-    async fn spend(
-        &self,
-        tx: &mut Tx,
-        payable: &Payable,
-        shown: Option<&Entry>,
-    ) -> Result<Vec<Entry>, Refusal> {
-        if self.release_on == ReleaseOn::Hold {
-            return Ok(Vec::new());
-        }
-        let ending = payable.ending(shown);
-        let spent = self.outbox.spend(tx, &ending).await?;
-        match payable.own(shown) {
-            Some(shown) if !spent.contains(&shown.jti) => Err(admitted::Refusal::EntryCompleted.into()),
-            _ => Ok(ending),
-        }
+    /// Starts the batches of payments.
+    pub fn start(tools: Tools, lifecycle: &Lifecycle) -> Self {
+        Self { together: pay::start(&tools, lifecycle), tools }
     }
 
     /// The receipt of a user's own payment.
     pub async fn receipt(&self, user: &str, payment: Option<Uuid>) -> Result<Receipt, Refusal> {
         let payment = payment.ok_or(Refusal::PaymentNotFound)?;
-        let mut lane = self.db.lane().await?;
+        let mut lane = self.tools.db.lane().await?;
         let found = store::paid(&mut lane, user, payment).await?;
         let (paid, schedule) = found.ok_or(Refusal::PaymentNotFound)?;
         Ok(Receipt::new(paid, schedule, refunds::of_payment(&mut lane, payment).await?))
-    }
-}
-
-/// Locks the reservation, or says what is in the way of paying it.
-async fn lock(tx: &mut Tx, wish: &Pay) -> Result<Payable, Refusal> {
-    let jti = wish.caller.entry().map(|entry| entry.jti.as_str());
-    let found = match wish.reservation {
-        Some(id) => store::lock_payable(tx, wish.caller.user(), id, jti).await?,
-        None => None,
-    };
-    let Some(payable) = found else {
-        let spent = store::is_spent(tx, jti).await?;
-        return Err(if spent {
-            admitted::Refusal::EntryCompleted.into()
-        } else {
-            Refusal::ReservationNotFound
-        });
-    };
-    if payable.shown_is_spent {
-        return Err(admitted::Refusal::EntryCompleted.into());
-    }
-    if !wish.caller.may_enter(&payable.queue) {
-        return Err(admitted::Refusal::WrongQueue.into());
-    }
-    match payable.status {
-        Status::Held if payable.is_cancelled => Err(Refusal::NotHeld),
-        Status::Held => Ok(payable),
-        Status::Confirmed => {
-            let payment = store::payment_of(tx, payable.reservation_id).await?;
-            Err(Refusal::AlreadyPaid { payment })
-        }
-        Status::Cancelled | Status::Refunded => Err(Refusal::NotHeld),
-        Status::Expired => Err(Refusal::HoldExpired),
     }
 }

@@ -67,12 +67,12 @@ pub struct Payable {
     pub status: Status,
     pub amount: i64,
     pub seats: Vec<ReservedSeat>,
+    /// Whether all of these are held by it still, before their deadline.
+    pub has_its_seats: bool,
     /// The entry token that made the hold.
     pub entry: Option<Entry>,
     /// Whether its date was cancelled.
     pub is_cancelled: bool,
-    /// Whether the entry token that is shown was spent before.
-    pub shown_is_spent: bool,
 }
 
 impl Payable {
@@ -108,10 +108,10 @@ mod tests {
             queue: "main".into(),
             status: Status::Held,
             amount: 1,
+            has_its_seats: true,
             seats: vec![],
             entry,
             is_cancelled: false,
-            shown_is_spent: false,
         }
     }
 

@@ -9,66 +9,106 @@ use crate::admitted::Entry;
 use crate::db::{Conn, Result};
 use crate::holds::{Status, reserved};
 
+/// Which hold is to be paid, by whom.
+pub struct Claim<'a> {
+    pub reservation: Option<Uuid>,
+    pub user: &'a str,
+    /// Of the entry token shown.
+    pub jti: Option<&'a str>,
+}
+
+/// What a claim meets.
+pub struct Met {
+    /// `None`: the user has no such reservation.
+    pub payable: Option<Payable>,
+    /// Whether the entry token that is shown was spent before.
+    pub shown_is_spent: bool,
+}
+
+#[derive(FromRow)]
+struct MetRow {
+    shown_is_spent: bool,
+    #[sqlx(flatten)]
+    payable: PayableRow,
+}
+
+/// All null where there is none.
 #[derive(FromRow)]
 struct PayableRow {
-    schedule_id: Uuid,
-    queue: String,
-    status: String,
-    amount: i64,
-    seat_numbers: Vec<i32>,
-    prices: Vec<i64>,
+    id: Option<Uuid>,
+    schedule_id: Option<Uuid>,
+    queue: Option<String>,
+    status: Option<String>,
+    amount: Option<i64>,
+    seat_numbers: Option<Vec<i32>>,
+    prices: Option<Vec<i64>>,
     entry_jti: Option<String>,
     entry_queue: Option<String>,
     entry_exp: Option<i64>,
     is_cancelled: bool,
-    shown_is_spent: bool,
+    seats_held: i64,
 }
 
-/// A user's own reservation, locked until the transaction ends; `jti` of the entry token shown.
-pub async fn lock_payable(
-    conn: &mut Conn,
-    user: &str,
-    reservation: Uuid,
-    jti: Option<&str>,
-) -> Result<Option<Payable>> {
-    let row: Option<PayableRow> = sqlx::query_as(
+/// Users' own reservations and the seats that these still hold, before their deadline; all of it locked until
+/// the transaction ends. One answer for each claim, in their order.
+pub async fn lock_payable(conn: &mut Conn, offset_ms: i64, claims: &[Claim<'_>]) -> Result<Vec<Met>> {
+    let rows: Vec<MetRow> = sqlx::query_as(
         r"
-        select r.schedule_id, r.queue, r.status, r.amount, r.seat_numbers, r.prices,
-            r.entry_jti, r.entry_queue, r.entry_exp,
-            exists (select 1 from spent_entries where jti = $3) as shown_is_spent,
-            exists (select 1 from schedules where id = r.schedule_id and cancelled_at is not null) as is_cancelled
-        from reservations r
-        where r.id = $1 and r.user_id = $2
-        for update
+        with given as materialized (
+            select * from unnest($2::uuid[], $3::text[], $4::text[]) with ordinality
+                as g (reservation_id, user_id, jti, ord)
+        ), locked as materialized (
+            select g.ord, r.id, r.schedule_id, r.queue, r.status, r.amount, r.seat_numbers,
+                r.prices, r.entry_jti, r.entry_queue, r.entry_exp
+            from given g join reservations r on r.id = g.reservation_id and r.user_id = g.user_id
+            order by r.id
+            for update of r
+        ), wanted as materialized (
+            select ord, id, schedule_id, unnest(seat_numbers) as number from locked where status = 'held'
+        ), seats_held as materialized (
+            select w.ord from wanted w
+            join seats s on s.schedule_id = w.schedule_id and s.number = w.number and s.hold_id = w.id
+            where s.state = 'held' and s.held_until > (select db_now($1))
+            order by s.schedule_id, s.number
+            for update of s
+        ), counted as (
+            select ord, count(*) as seats from seats_held group by ord
+        )
+        select l.id, l.schedule_id, l.queue, l.status, l.amount, l.seat_numbers, l.prices, l.entry_jti,
+            l.entry_queue, l.entry_exp,
+            exists (select 1 from spent_entries where jti = g.jti) as shown_is_spent,
+            exists (select 1 from schedules where id = l.schedule_id and cancelled_at is not null) as is_cancelled,
+            coalesce(c.seats, 0) as seats_held
+        from given g left join locked l on l.ord = g.ord left join counted c on c.ord = g.ord
+        order by g.ord
         ",
     )
-    .bind(reservation)
-    .bind(user)
-    .bind(jti)
-    .fetch_optional(conn)
+    .bind(offset_ms)
+    .bind(claims.iter().map(|claim| claim.reservation).collect::<Vec<_>>())
+    .bind(claims.iter().map(|claim| claim.user).collect::<Vec<_>>())
+    .bind(claims.iter().map(|claim| claim.jti).collect::<Vec<_>>())
+    .fetch_all(conn)
     .await?;
-    Ok(row.map(|row| {
-        let entry = row.entry_jti.zip(row.entry_queue).zip(row.entry_exp);
-        Payable {
-            reservation_id: reservation,
-            schedule_id: row.schedule_id,
-            queue: row.queue,
-            status: Status::parse(&row.status).unwrap_or(Status::Expired),
-            amount: row.amount,
-            seats: reserved(row.seat_numbers, row.prices),
-            entry: entry.map(|((jti, queue), exp)| Entry { jti, queue, exp }),
-            is_cancelled: row.is_cancelled,
-            shown_is_spent: row.shown_is_spent,
-        }
-    }))
+    let met = |row: MetRow| Met { payable: row.payable.payable(), shown_is_spent: row.shown_is_spent };
+    Ok(rows.into_iter().map(met).collect())
 }
 
-/// Whether an entry token was spent.
-pub async fn is_spent(conn: &mut Conn, jti: Option<&str>) -> Result<bool> {
-    Ok(sqlx::query_scalar(r"select exists (select 1 from spent_entries where jti = $1)")
-        .bind(jti)
-        .fetch_one(conn)
-        .await?)
+impl PayableRow {
+    fn payable(self) -> Option<Payable> {
+        let (seat_numbers, prices) = (self.seat_numbers?, self.prices?);
+        let entry = self.entry_jti.zip(self.entry_queue).zip(self.entry_exp);
+        Some(Payable {
+            reservation_id: self.id?,
+            schedule_id: self.schedule_id?,
+            queue: self.queue?,
+            status: Status::parse(&self.status?).unwrap_or(Status::Expired),
+            amount: self.amount?,
+            has_its_seats: usize::try_from(self.seats_held) == Ok(seat_numbers.len()),
+            seats: reserved(seat_numbers, prices),
+            entry: entry.map(|((jti, queue), exp)| Entry { jti, queue, exp }),
+            is_cancelled: self.is_cancelled,
+        })
+    }
 }
 
 /// The payment of a reservation.
@@ -79,77 +119,51 @@ pub async fn payment_of(conn: &mut Conn, reservation: Uuid) -> Result<Option<Uui
         .await?)
 }
 
-/// Sells the seats that the hold still has, before its deadline; answers how many that were.
-pub async fn sell(conn: &mut Conn, offset_ms: i64, payable: &Payable) -> Result<usize> {
-    let numbers: Vec<i32> = payable.seats.iter().map(|seat| seat.number).collect();
-    let sold: i64 = sqlx::query_scalar(
-        r"
-        with ours as materialized (
-            select number from seats
-            where schedule_id = $2 and number = any($3) and hold_id = $4 and state = 'held'
-                and held_until > (select db_now($1))
-            order by number
-            for update
-        ), sold as (
-            update seats s set state = 'sold', held_until = null
-            from ours o
-            where s.schedule_id = $2 and s.number = o.number and s.hold_id = $4 and s.state = 'held'
-            returning 1
-        )
-        select count(*) from sold
-        ",
-    )
-    .bind(offset_ms)
-    .bind(payable.schedule_id)
-    .bind(numbers)
-    .bind(payable.reservation_id)
-    .fetch_one(conn)
-    .await?;
-    Ok(usize::try_from(sold).unwrap_or_default())
-}
-
-/// Writes the payment down: reservation confirmed, payment, tickets. The deadline is compared once
-/// more, after every lock was won: `None` when it has passed meanwhile.
+/// Writes payments of locked reservations down: confirmed, seats sold, payments, tickets. Answers when each
+/// was paid and how many seats became sold. The deadline is compared once more, after every lock was won:
+/// a payment that it has overtaken is missing.
 pub async fn record(
     conn: &mut Conn,
     offset_ms: i64,
-    payment: Uuid,
-    payable: &Payable,
-    balance_after: i64,
-) -> Result<Option<Paid>> {
-    let paid_at: Option<DateTime<Utc>> = sqlx::query_scalar(
+    payments: &[(Uuid, Uuid)],
+) -> Result<Vec<(Uuid, DateTime<Utc>, i64)>> {
+    let (ids, reservations): (Vec<Uuid>, Vec<Uuid>) = payments.iter().copied().unzip();
+    Ok(sqlx::query_as(
         r"
         with t as materialized (
             select db_now($1) as now
+        ), given as materialized (
+            select * from unnest($2::uuid[], $3::uuid[]) as g (payment_id, reservation_id)
         ), confirmed as (
-            update reservations r set status = 'confirmed' from t
-            where r.id = $3 and r.status = 'held' and r.expires_at > t.now
-            returning r.id, r.schedule_id, r.user_id, r.seat_count, r.amount, r.seat_numbers, r.prices, t.now
+            update reservations r set status = 'confirmed' from given g cross join t
+            where r.id = g.reservation_id and r.status = 'held' and r.expires_at > t.now
+            returning g.payment_id, r.id, r.schedule_id, r.user_id, r.seat_count, r.amount, r.seat_numbers,
+                r.prices, t.now
+        ), wanted as materialized (
+            select payment_id, id, schedule_id, seat.number, seat.price
+            from confirmed cross join unnest(seat_numbers, prices) as seat (number, price)
+        ), sold as (
+            update seats s set state = 'sold', held_until = null from wanted w
+            where s.schedule_id = w.schedule_id and s.number = w.number and s.hold_id = w.id and s.state = 'held'
+            returning w.payment_id
         ), paid as (
             insert into payments (id, reservation_id, schedule_id, user_id, seat_count, amount, paid_at)
-            select $2, id, schedule_id, user_id, seat_count, amount, now from confirmed
-            returning paid_at
+            select payment_id, id, schedule_id, user_id, seat_count, amount, now from confirmed
+            returning id, paid_at
         ), issued as (
             insert into tickets (payment_id, schedule_id, number, price)
-            select $2, c.schedule_id, seat.number, seat.price
-            from confirmed c cross join unnest(c.seat_numbers, c.prices) as seat (number, price)
+            select payment_id, schedule_id, number, price from wanted
+        ), counted as (
+            select payment_id, count(*) as seats from sold group by payment_id
         )
-        select paid_at from paid
+        select p.id, p.paid_at, coalesce(c.seats, 0) from paid p left join counted c on c.payment_id = p.id
         ",
     )
     .bind(offset_ms)
-    .bind(payment)
-    .bind(payable.reservation_id)
-    .fetch_optional(conn)
-    .await?;
-    Ok(paid_at.map(|paid_at| Paid {
-        payment_id: payment,
-        reservation_id: payable.reservation_id,
-        amount: payable.amount,
-        balance_after,
-        paid_at,
-        seats: payable.seats.clone(),
-    }))
+    .bind(ids)
+    .bind(reservations)
+    .fetch_all(conn)
+    .await?)
 }
 
 #[derive(FromRow)]

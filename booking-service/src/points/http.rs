@@ -84,33 +84,43 @@ async fn carry_out(
     raw: Result<RawBody, Problem>,
     kind: Kind,
 ) -> Result<Created<Moved>, ErrorResponse> {
-    let (caller, intent, raw) = key.admit(app, buyer, raw, Need::Required).await?;
-    let Value::Object(body) = raw.parse().map_err(unless_amount)? else {
-        return Err(Problem::invalid_field("body", "must be an object").into());
-    };
     let limits = app.points.limits();
-    let most = if kind == Kind::Charge { limits.charge } else { limits.spend };
-    let amount = Amount::parse(body.get("amount"), most).ok_or(Refusal::InvalidAmount)?;
-    let memo = match kind {
-        Kind::Use => memo(body.get("memo")).map_err(|message| Problem::invalid_field("memo", message))?,
-        _ => None,
+    let parse = |raw: &RawBody| {
+        let Value::Object(body) = raw.parse().map_err(unless_amount)? else {
+            return Err(Problem::invalid_field("body", "must be an object"));
+        };
+        let most = if kind == Kind::Charge { limits.charge } else { limits.spend };
+        let amount = Amount::parse(body.get("amount"), most).ok_or_else(invalid_amount)?;
+        let memo = match kind {
+            Kind::Use => memo(body.get("memo")).map_err(|message| Problem::invalid_field("memo", message))?,
+            _ => None,
+        };
+        Ok((amount, memo))
     };
+    let (caller, intent, (amount, memo)) = key.admit(app, buyer, raw, Need::Required, parse).await?;
     let wish = Move { user: caller.user().to_owned(), kind, amount, memo, intent };
-    Ok(Created(app.points.carry_out(&wish).await?))
+    Ok(Created(app.points.carry_out(wish).await?))
 }
 
 /// A number that no machine has room for is no amount, rather than no JSON of ours.
-fn unless_amount(problem: Problem) -> ErrorResponse {
-    if problem.is_about("amount") { Refusal::InvalidAmount.into() } else { problem.into() }
+fn unless_amount(problem: Problem) -> Problem {
+    if problem.is_about("amount") { invalid_amount() } else { problem }
+}
+
+fn invalid_amount() -> Problem {
+    metrics::refused("points", codes::INVALID_AMOUNT.word);
+    not_an_amount()
+}
+
+fn not_an_amount() -> Problem {
+    let detail = "The amount must be a JSON integer from 1 on, within the limits.";
+    Problem::new(&codes::INVALID_AMOUNT, detail)
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let problem = match self {
-            Self::InvalidAmount => Problem::new(
-                &codes::INVALID_AMOUNT,
-                "The amount must be a JSON integer from 1 on, within the limits.",
-            ),
+            Self::InvalidAmount => not_an_amount(),
             Self::Insufficient { balance, amount } => insufficient(balance, amount),
             Self::BalanceLimit { balance, amount, most } => Problem::new(
                 &codes::BALANCE_LIMIT_REACHED,

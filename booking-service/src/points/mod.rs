@@ -30,8 +30,13 @@ mod money;
 #[cfg(test)]
 mod properties;
 mod store;
+mod together;
+
+use std::slice;
+use std::sync::Arc;
 
 use shared::ids::new_id;
+use shared::lifecycle::Lifecycle;
 use shared::page::{Page, PageOf};
 use uuid::Uuid;
 
@@ -42,6 +47,7 @@ use crate::crash;
 use crate::db::{self, Db, Tx};
 use crate::idempotency::{self, Intent};
 use crate::retry::{self, MayConflict};
+use crate::together::{Batches, Fate};
 use store::Movement;
 
 /// Why no points move.
@@ -60,11 +66,11 @@ pub enum Refusal {
 }
 
 impl MayConflict for Refusal {
-    fn is_conflict(&self) -> bool {
-        matches!(
-            self,
-            Self::Db(db::Error::Conflict(_)) | Self::Key(idempotency::Refusal::Db(db::Error::Conflict(_)))
-        )
+    fn of_database(&self) -> Option<&db::Error> {
+        match self {
+            Self::Db(error) | Self::Key(idempotency::Refusal::Db(error)) => Some(error),
+            _ => None,
+        }
     }
 }
 
@@ -76,6 +82,21 @@ pub struct Move {
     pub amount: Amount,
     pub memo: Option<String>,
     pub intent: Option<Intent>,
+}
+
+impl Move {
+    fn movement(&self, entry_id: Uuid) -> Movement<'_> {
+        let (user, amount, memo) = (&self.user, self.amount.points(), self.memo.as_deref());
+        Movement { user, amount, entry_id, cause: entry_id, payment_id: None, memo }
+    }
+}
+
+/// What a payment costs its user, or gives back.
+#[derive(Clone, Copy, Debug)]
+pub struct Fee<'a> {
+    pub user: &'a str,
+    pub payment: Uuid,
+    pub amount: i64,
 }
 
 /// The most points of one charge, of one use, and that a charge may bring an account to.
@@ -90,12 +111,16 @@ pub struct Limits {
 pub struct Accounts {
     db: Db,
     limits: Limits,
+    charges: Batches<Move, Moved, Refusal>,
+    uses: Batches<Move, Moved, Refusal>,
 }
 
 impl Accounts {
-    /// Accounts within these limits.
-    pub fn new(db: Db, limits: Limits) -> Self {
-        Self { db, limits }
+    /// Accounts within these limits; starts the batches.
+    pub fn start(db: Db, limits: Limits, lifecycle: &Lifecycle) -> Self {
+        let (charges, uses) = (Kind::Charge, Kind::Use);
+        let [charges, uses] = [charges, uses].map(|kind| together::start(&db, limits, kind, lifecycle));
+        Self { db, limits, charges, uses }
     }
 
     /// How many points may move at once.
@@ -120,11 +145,22 @@ impl Accounts {
         Ok(page.cut(rows, |entry| entry.seq))
     }
 
-    /// Carries out a charge or a use.
-    pub async fn carry_out(&self, wish: &Move) -> Result<Moved, Refusal> {
-        let moved = retry::retried(|| self.attempt(wish)).await?;
-        crash::point("points.committed")?;
-        Ok(moved)
+    /// Carries out a charge or a use, with whatever others come at the same time.
+    pub async fn carry_out(&self, wish: Move) -> Result<Moved, Refusal> {
+        let wish = Arc::new(wish);
+        let batches = if wish.kind.is_credit() { &self.charges } else { &self.uses };
+        loop {
+            match batches.submit(wish.clone()).await.map_err(db::Error::from)?? {
+                Fate::Done(moved) => return Ok(moved),
+                Fate::Refused(refusal) => return Err(refusal),
+                Fate::Again => {}
+                Fate::Alone => {
+                    let moved = retry::retried(|| self.attempt(&wish)).await?;
+                    crash::point("points.committed")?;
+                    return Ok(moved);
+                }
+            }
+        }
     }
 
     async fn attempt(&self, wish: &Move) -> Result<Moved, Refusal> {
@@ -136,57 +172,98 @@ impl Accounts {
     async fn move_points(&self, tx: &mut Tx, wish: &Move) -> Result<Moved, Refusal> {
         idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
         crash::point("points.claimed")?;
-        let entry_id = new_id(self.db.clock());
-        let amount = wish.amount.points();
-        let movement = Movement {
-            user: &wish.user,
-            kind: wish.kind,
-            amount,
-            entry_id,
-            cause: entry_id,
-            payment_id: None,
-            memo: wish.memo.as_deref(),
-        };
+        let movement = wish.movement(new_id(self.db.clock()));
         let balance = if wish.kind.is_credit() {
-            credit(tx, self.db.offset_ms(), &movement, self.limits.balance.points()).await?
+            self.credit(tx, wish.kind, &movement, self.limits.balance.points()).await?
         } else {
-            debit(tx, self.db.offset_ms(), &movement).await?
+            self.debit(tx, wish.kind, &movement).await?
         };
         crash::point("points.moved")?;
-        let moved = Moved { entry_id, amount, balance };
+        let moved = Moved { entry_id: movement.entry_id, amount: movement.amount, balance };
         idempotency::remember(tx, &self.db, wish.intent.as_ref(), &moved).await?;
         crash::point("points.remembered")?;
         Ok(moved)
     }
 
     /// Takes what a payment costs, in its transaction; answers the balance after it.
-    pub async fn pay(&self, tx: &mut Tx, user: &str, payment: Uuid, amount: i64) -> Result<i64, Refusal> {
-        let amount = priced(amount)?;
-        if amount == Points::ZERO {
-            store::open(tx, user).await?;
+    pub async fn pay(&self, tx: &mut Tx, fee: &Fee<'_>) -> Result<i64, Refusal> {
+        let movement = self.opened(tx, slice::from_ref(fee)).await?.remove(0);
+        Ok(self.debit(tx, Kind::Payment, &movement).await?.get())
+    }
+
+    /// As [`pay`](Self::pay), for many payments in one transaction, each of another user: `None` where it
+    /// is refused; why is told who pays alone.
+    pub async fn pay_all(&self, tx: &mut Tx, fees: &[Fee<'_>]) -> Result<Vec<Option<i64>>, Refusal> {
+        let movements = self.opened(tx, fees).await?;
+        let balances = store::debit(tx, self.db.offset_ms(), Kind::Payment, &movements).await?;
+        Ok(balances.into_iter().map(|balance| balance.map(Points::get)).collect())
+    }
+
+    /// The movements of payments. Whoever pays nothing needs an account all the same: the ledger names it.
+    async fn opened<'a>(&self, tx: &mut Tx, fees: &[Fee<'a>]) -> Result<Vec<Movement<'a>>, Refusal> {
+        let new = |fee: &Fee<'a>| {
+            let (entry_id, payment) = (new_id(self.db.clock()), fee.payment);
+            let amount = priced(fee.amount)?;
+            Ok(Movement {
+                user: fee.user,
+                amount,
+                entry_id,
+                cause: payment,
+                payment_id: Some(payment),
+                memo: None,
+            })
+        };
+        let movements: Vec<Movement<'a>> = fees.iter().map(new).collect::<Result<_, Refusal>>()?;
+        let free: Vec<_> =
+            movements.iter().filter(|it| it.amount == Points::ZERO).map(|it| it.user).collect();
+        if !free.is_empty() {
+            store::open(tx, &free).await?;
         }
-        let movement = self.of_payment(user, Kind::Payment, payment, amount);
-        Ok(debit(tx, self.db.offset_ms(), &movement).await?.get())
+        Ok(movements)
     }
 
     /// Gives back what seats of a payment cost, in the transaction of the refund, which is the cause;
     /// answers the balance after it. Whatever the limit of a balance is: the points are the user's.
-    pub async fn pay_back(
-        &self,
-        tx: &mut Tx,
-        user: &str,
-        refund: Uuid,
-        payment: Uuid,
-        amount: i64,
-    ) -> Result<i64, Refusal> {
-        let movement =
-            Movement { cause: refund, ..self.of_payment(user, Kind::Refund, payment, priced(amount)?) };
-        Ok(credit(tx, self.db.offset_ms(), &movement, Points::MAX).await?.get())
+    pub async fn pay_back(&self, tx: &mut Tx, refund: Uuid, of: &Fee<'_>) -> Result<i64, Refusal> {
+        let (entry_id, amount) = (new_id(self.db.clock()), priced(of.amount)?);
+        let payment_id = Some(of.payment);
+        let movement = Movement { user: of.user, amount, entry_id, cause: refund, payment_id, memo: None };
+        Ok(self.credit(tx, Kind::Refund, &movement, Points::MAX).await?.get())
     }
 
-    fn of_payment<'a>(&self, user: &'a str, kind: Kind, payment: Uuid, amount: Points) -> Movement<'a> {
-        let entry_id = new_id(self.db.clock());
-        Movement { user, kind, amount, entry_id, cause: payment, payment_id: Some(payment), memo: None }
+    /// A refusal looks again, under the account's lock: it never names a balance that would have done.
+    async fn debit(&self, tx: &mut Tx, kind: Kind, movement: &Movement<'_>) -> Result<Points, Refusal> {
+        let (offset_ms, one) = (self.db.offset_ms(), slice::from_ref(movement));
+        if let [Some(balance)] = store::debit(tx, offset_ms, kind, one).await?[..] {
+            return Ok(balance);
+        }
+        let (balance, amount) = (store::locked_balance(tx, movement.user).await?, movement.amount);
+        balance.minus(amount).ok_or(Refusal::Insufficient { balance, amount })?;
+        match store::debit(tx, offset_ms, kind, one).await?[..] {
+            [Some(balance)] => Ok(balance),
+            _ => Err(impossible(kind)),
+        }
+    }
+
+    /// As [`debit`](Self::debit), the other way.
+    async fn credit(
+        &self,
+        tx: &mut Tx,
+        kind: Kind,
+        movement: &Movement<'_>,
+        most: Points,
+    ) -> Result<Points, Refusal> {
+        let (offset_ms, one) = (self.db.offset_ms(), slice::from_ref(movement));
+        if let [Some(balance)] = store::credit(tx, offset_ms, kind, one, most).await?[..] {
+            return Ok(balance);
+        }
+        let (balance, amount) = (store::locked_balance(tx, movement.user).await?, movement.amount);
+        let sum = balance.plus(amount).filter(|sum| *sum <= most);
+        sum.ok_or(Refusal::BalanceLimit { balance, amount, most })?;
+        match store::credit(tx, offset_ms, kind, one, most).await?[..] {
+            [Some(balance)] => Ok(balance),
+            _ => Err(impossible(kind)),
+        }
     }
 }
 
@@ -195,33 +272,6 @@ fn priced(amount: i64) -> Result<Points, Refusal> {
     Points::new(amount).ok_or(Refusal::InvalidAmount)
 }
 
-/// A refusal looks again, under the account's lock: it never names a balance that would have done.
-async fn debit(tx: &mut Tx, offset_ms: i64, movement: &Movement<'_>) -> Result<Points, Refusal> {
-    if let Some(balance) = store::debit(tx, offset_ms, movement).await? {
-        return Ok(balance);
-    }
-    let (balance, amount) = (store::locked_balance(tx, movement.user).await?, movement.amount);
-    balance.minus(amount).ok_or(Refusal::Insufficient { balance, amount })?;
-    store::debit(tx, offset_ms, movement).await?.ok_or_else(|| impossible(movement))
-}
-
-/// As [`debit`], the other way.
-async fn credit(
-    tx: &mut Tx,
-    offset_ms: i64,
-    movement: &Movement<'_>,
-    most: Points,
-) -> Result<Points, Refusal> {
-    if let Some(balance) = store::credit(tx, offset_ms, movement, most).await? {
-        return Ok(balance);
-    }
-    let (balance, amount) = (store::locked_balance(tx, movement.user).await?, movement.amount);
-    let sum = balance.plus(amount).filter(|sum| *sum <= most);
-    sum.ok_or(Refusal::BalanceLimit { balance, amount, most })?;
-    store::credit(tx, offset_ms, movement, most).await?.ok_or_else(|| impossible(movement))
-}
-
-fn impossible(movement: &Movement<'_>) -> Refusal {
-    db::Error::Failed(format!("a {} that the balance allows does not go through", movement.kind.word()))
-        .into()
+fn impossible(kind: Kind) -> Refusal {
+    db::Error::Failed(format!("a {} that the balance allows does not go through", kind.word())).into()
 }

@@ -1,5 +1,7 @@
 //! `accounts` and `ledger`. Every change of a balance is one statement that writes both.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use shared::page::PageOf;
 use sqlx::FromRow;
@@ -9,12 +11,10 @@ use super::model::{CounterAccount, Kind, LedgerEntry, Statement};
 use super::money::Points;
 use crate::db::{Conn, Error, Result};
 
-/// A movement of points.
+/// A movement of points. The verb gives the kind, and so the direction and the counter-account.
 #[derive(Clone, Debug)]
 pub struct Movement<'a> {
     pub user: &'a str,
-    pub kind: Kind,
-    /// The kind gives the direction, and the counter-account.
     pub amount: Points,
     pub entry_id: Uuid,
     /// What may move points only once.
@@ -23,82 +23,111 @@ pub struct Movement<'a> {
     pub memo: Option<&'a str>,
 }
 
-/// Adds points, to a new account where there is none; answers the balance after it. `None` when that
-/// would be above `most`; the account is locked then, if there is one.
+/// What the statements below make of a list of movements: its columns, to be bound in this order.
+macro_rules! bind_columns {
+    ($query:expr, $movements:expr) => {
+        $query
+            .bind($movements.iter().map(|movement| movement.user).collect::<Vec<_>>())
+            .bind($movements.iter().map(|movement| movement.amount.get()).collect::<Vec<_>>())
+            .bind($movements.iter().map(|movement| movement.entry_id).collect::<Vec<_>>())
+            .bind($movements.iter().map(|movement| movement.cause).collect::<Vec<_>>())
+            .bind($movements.iter().map(|movement| movement.payment_id).collect::<Vec<_>>())
+            .bind($movements.iter().map(|movement| movement.memo).collect::<Vec<_>>())
+    };
+}
+
+/// Adds points, to a new account where there is none; answers the balance after each, in their order.
+/// `None` when that would be above `most`; the account is locked then, if there is one. No two movements
+/// are of the same user.
 pub async fn credit(
     conn: &mut Conn,
     offset_ms: i64,
-    movement: &Movement<'_>,
+    kind: Kind,
+    movements: &[Movement<'_>],
     most: Points,
-) -> Result<Option<Points>> {
-    let balance: Option<i64> = sqlx::query_scalar(
+) -> Result<Vec<Option<Points>>> {
+    let statement = sqlx::query_as(
         r"
-        with account as (
-            insert into accounts (user_id, balance, last_seq) select $1, $2, 1 where $2 <= $10
+        with given as materialized (
+            select * from unnest($4::text[], $5::bigint[], $6::uuid[], $7::uuid[], $8::uuid[], $9::text[])
+                as g (user_id, amount, entry_id, cause, payment_id, memo)
+        ), account as (
+            insert into accounts (user_id, balance, last_seq)
+            select user_id, amount, 1 from given where amount <= $10 order by user_id
             on conflict on constraint accounts_pkey do update
                 set balance = accounts.balance + excluded.balance, last_seq = accounts.last_seq + 1
                 where accounts.balance <= $10 - excluded.balance
-            returning balance, last_seq
+            returning user_id, balance, last_seq
         )
         insert into ledger (user_id, seq, entry_id, kind, counter_account, amount, balance_after, cause,
             payment_id, memo, at)
-        select $1, last_seq, $3, $4, $9, $2, balance, $5, $6, $7, db_now($8) from account
-        returning balance_after
+        select g.user_id, a.last_seq, g.entry_id, $2, $3, g.amount, a.balance, g.cause, g.payment_id, g.memo,
+            db_now($1)
+        from account a join given g on g.user_id = a.user_id
+        returning user_id, balance_after
         ",
     )
-    .bind(movement.user)
-    .bind(movement.amount.get())
-    .bind(movement.entry_id)
-    .bind(movement.kind.word())
-    .bind(movement.cause)
-    .bind(movement.payment_id)
-    .bind(movement.memo)
     .bind(offset_ms)
-    .bind(movement.kind.counter_account().word())
-    .bind(most.get())
-    .fetch_optional(conn)
-    .await?;
-    balance.map(points).transpose()
+    .bind(kind.word())
+    .bind(kind.counter_account().word());
+    let rows = bind_columns!(statement, movements).bind(most.get()).fetch_all(conn).await?;
+    balances(movements, rows)
 }
 
-/// Takes points; answers the balance after it, `None` when there are too few.
-pub async fn debit(conn: &mut Conn, offset_ms: i64, movement: &Movement<'_>) -> Result<Option<Points>> {
-    let balance: Option<i64> = sqlx::query_scalar(
+/// Takes points; answers the balance after each, in their order, `None` where there are too few. No two
+/// movements are of the same user.
+pub async fn debit(
+    conn: &mut Conn,
+    offset_ms: i64,
+    kind: Kind,
+    movements: &[Movement<'_>],
+) -> Result<Vec<Option<Points>>> {
+    let statement = sqlx::query_as(
         r"
-        with account as (
-            update accounts set balance = balance - $2, last_seq = last_seq + 1
-            where user_id = $1 and balance >= $2
-            returning balance, last_seq
+        with given as materialized (
+            select * from unnest($4::text[], $5::bigint[], $6::uuid[], $7::uuid[], $8::uuid[], $9::text[])
+                as g (user_id, amount, entry_id, cause, payment_id, memo)
+        ), able as materialized (
+            select a.user_id from accounts a join given g on g.user_id = a.user_id
+            where a.balance >= g.amount
+            order by a.user_id
+            for update of a
+        ), account as (
+            update accounts a set balance = a.balance - g.amount, last_seq = a.last_seq + 1
+            from able b join given g on g.user_id = b.user_id
+            where a.user_id = b.user_id and a.balance >= g.amount
+            returning a.user_id, a.balance, a.last_seq
         )
         insert into ledger (user_id, seq, entry_id, kind, counter_account, amount, balance_after, cause,
             payment_id, memo, at)
-        select $1, last_seq, $3, $4, $9, -$2, balance, $5, $6, $7, db_now($8) from account
-        returning balance_after
+        select g.user_id, a.last_seq, g.entry_id, $2, $3, -g.amount, a.balance, g.cause, g.payment_id, g.memo,
+            db_now($1)
+        from account a join given g on g.user_id = a.user_id
+        returning user_id, balance_after
         ",
     )
-    .bind(movement.user)
-    .bind(movement.amount.get())
-    .bind(movement.entry_id)
-    .bind(movement.kind.word())
-    .bind(movement.cause)
-    .bind(movement.payment_id)
-    .bind(movement.memo)
     .bind(offset_ms)
-    .bind(movement.kind.counter_account().word())
-    .fetch_optional(conn)
-    .await?;
-    balance.map(points).transpose()
+    .bind(kind.word())
+    .bind(kind.counter_account().word());
+    let rows = bind_columns!(statement, movements).fetch_all(conn).await?;
+    balances(movements, rows)
 }
 
-/// An account without points, where there is none.
-pub async fn open(conn: &mut Conn, user: &str) -> Result<()> {
+fn balances(movements: &[Movement<'_>], rows: Vec<(String, i64)>) -> Result<Vec<Option<Points>>> {
+    let after: HashMap<String, i64> = rows.into_iter().collect();
+    movements.iter().map(|movement| after.get(movement.user).copied().map(points).transpose()).collect()
+}
+
+/// Accounts without points, where there are none.
+pub async fn open(conn: &mut Conn, users: &[&str]) -> Result<()> {
     sqlx::query(
         r"
-        insert into accounts (user_id, balance, last_seq) values ($1, 0, 0)
+        insert into accounts (user_id, balance, last_seq)
+        select user_id, 0, 0 from unnest($1::text[]) as u (user_id) order by user_id
         on conflict on constraint accounts_pkey do nothing
         ",
     )
-    .bind(user)
+    .bind(users)
     .execute(conn)
     .await?;
     Ok(())

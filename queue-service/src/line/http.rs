@@ -137,7 +137,7 @@ impl From<Refusal> for Problem {
                 Problem::new(&refusals::TOKEN_NOT_FOUND, "The user has no live place in this queue.")
             }
             Refusal::Store(error) => error.into(),
-            Refusal::Stopped(stopped) => Problem::unavailable("queue", stopped),
+            Refusal::Unanswered(unanswered) => Problem::unavailable("queue", unanswered),
         }
     }
 }

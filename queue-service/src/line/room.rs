@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use shared::clock::Clock;
-use shared::coalesce::{Coalescer, Stopped};
+use shared::coalesce::{Coalescer, Shape, Unanswered};
 use shared::lifecycle::Lifecycle;
 use tokio::sync::Notify;
 
@@ -21,9 +21,7 @@ use crate::queues::{QueueId, Queues};
 use crate::redis::{Redis, StoreError, When};
 
 /// Requests in one script call; keeps a call around a millisecond.
-const BATCH: usize = 256;
-/// Requests that may wait for the next call.
-const BACKLOG: usize = 8_192;
+const BATCHES: Shape = Shape { lanes: 1, max: 256, waiting: 8_192 };
 
 /// A queue on this replica.
 pub struct Room {
@@ -75,7 +73,7 @@ pub enum Refusal {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Stopped(#[from] Stopped),
+    Unanswered(#[from] Unanswered),
 }
 
 impl Room {
@@ -83,17 +81,20 @@ impl Room {
     pub fn open(id: QueueId, queues: Queues, redis: Redis, clock: Clock, lifecycle: &Lifecycle) -> Arc<Self> {
         let keys = queues.keys(&id);
         let context = (redis.clone(), keys.clone(), clock.clone());
-        let (joins, run_joins) = Coalescer::new(BATCH, BACKLOG, move |joins: Vec<Join>| {
+        let (joins, run_joins) = Coalescer::new(BATCHES, move |joins: Vec<Join>| {
             let (redis, keys, clock) = context.clone();
             async move { store::join(&redis, &keys, When::now(&clock), &joins).await }
         });
         let context = (redis.clone(), keys.clone(), clock.clone());
-        let (looks, run_looks) = Coalescer::new(BATCH, BACKLOG, move |looks: Vec<Look>| {
+        let (looks, run_looks) = Coalescer::new(BATCHES, move |looks: Vec<Look>| {
             let (redis, keys, clock) = context.clone();
             async move { store::look(&redis, &keys, When::now(&clock), &looks).await }
         });
-        lifecycle.spawn_support("joins", run_joins);
-        lifecycle.spawn_support("polls", run_looks);
+        for (name, lanes) in [("joins", run_joins), ("polls", run_looks)] {
+            for lane in lanes {
+                lifecycle.spawn_support(name, lane);
+            }
+        }
         let polls = |answered_by| crate::metrics::polls(id.as_str(), answered_by);
         let (polls_of_view, polls_of_store) = (polls("view"), polls("store"));
         Arc::new(Self {

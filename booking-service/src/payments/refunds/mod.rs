@@ -30,6 +30,7 @@ use crate::db::{self, Conn, Tx};
 use crate::holds::SeatNumbers;
 use crate::idempotency::{self, Intent};
 use crate::metrics;
+use crate::points::Fee;
 use crate::retry;
 use model::{NoTicket, to_give_back};
 use store::NewRefund;
@@ -71,26 +72,26 @@ impl Payments {
     pub async fn refund(&self, wish: &GiveBack) -> Result<Refunded, Refusal> {
         let (refunded, schedule) = retry::retried(|| self.try_refund(wish)).await?;
         crash::point("refund.committed")?;
-        self.changes.seats_of([schedule]);
+        self.tools.changes.seats_of([schedule]);
         metrics::one(metrics::REFUNDS);
         Ok(refunded)
     }
 
     async fn try_refund(&self, wish: &GiveBack) -> Result<(Refunded, Uuid), Refusal> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.tools.db.begin().await?;
         let outcome = self.take_back(&mut tx, wish).await;
         tx.end(outcome).await
     }
 
     /// Beside the refund, the date it is of.
     async fn take_back(&self, tx: &mut Tx, wish: &GiveBack) -> Result<(Refunded, Uuid), Refusal> {
-        idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
+        idempotency::claim(tx, &self.tools.db, wish.intent.as_ref()).await?;
         crash::point("refund.claimed")?;
         let of = store::lock(tx, &wish.user, wish.payment).await?.ok_or(Refusal::PaymentNotFound)?;
         crash::point("refund.locked")?;
         let ended = self.end_tickets(tx, &of, wish.wanted.as_ref(), Reason::Request).await?;
         let refunded = self.credit(tx, &of, ended).await?;
-        idempotency::remember(tx, &self.db, wish.intent.as_ref(), &refunded).await?;
+        idempotency::remember(tx, &self.tools.db, wish.intent.as_ref(), &refunded).await?;
         crash::point("refund.remembered")?;
         Ok((refunded, of.schedule_id))
     }
@@ -122,9 +123,9 @@ impl Payments {
         let ending = to_give_back(&store::tickets(tx, of.payment_id).await?, wanted)?;
         let seat_numbers: Vec<i32> = ending.iter().map(|ticket| ticket.number).collect();
         let amount = ending.iter().map(|ticket| ticket.price).sum();
-        let refund_id = new_id(self.db.clock());
+        let refund_id = new_id(self.tools.db.clock());
         let new = NewRefund { id: refund_id, of, numbers: &seat_numbers, amount, reason };
-        let recorded = store::record(tx, self.db.offset_ms(), &new).await?;
+        let recorded = store::record(tx, self.tools.db.offset_ms(), &new).await?;
         let (refunded_at, ended) = recorded.ok_or(Refusal::ShowStarted)?;
         crash::point("refund.taken_back")?;
         let freed = store::free(tx, of, &seat_numbers).await?;
@@ -142,7 +143,8 @@ impl Payments {
     async fn credit(&self, tx: &mut Tx, of: &Refundable, ended: Ended) -> Result<Refunded, Refusal> {
         let Ended { refund_id, amount, refunded_at, seat_numbers } = ended;
         let payment_id = of.payment_id;
-        let balance_after = self.points.pay_back(tx, &of.user, refund_id, payment_id, amount).await?;
+        let fee = Fee { user: &of.user, payment: payment_id, amount };
+        let balance_after = self.tools.points.pay_back(tx, refund_id, &fee).await?;
         crash::point("refund.paid_back")?;
         Ok(Refunded { refund_id, payment_id, amount, balance_after, refunded_at, seat_numbers })
     }

@@ -1,22 +1,33 @@
 //! The verb that makes a hold, of seats that are named or of seats we choose.
 //!
 //! ```text
-//!   key ─ look (refusals) ─ limited: any left? line up, look again ─ choose ─ take ─ spend ─ remember ─ commit
-//!                                                                     │        │
-//!          somebody is half-way: again, elsewhere ◀───────────────────┴────────┘
+//!   named ─▶ with others (`together`): key ─ line up ─ take ─ spend ─ remember ─ commit ─▶ held
+//!               │ not taken: look, with others ─▶ what is in the way
+//!               │                nothing is: somebody is half-way ─▶ again
+//!               └ it cannot go with others ─▶ alone
+//!
+//!   chosen, or alone: key ─ look ─ limited: any left? line up, look again ─ choose ─ take ─ spend
+//!                                      ─ remember ─ commit
 //! ```
 //!
-//! What is chosen is chosen anew in each attempt, from what the attempt's own transaction sees.
+//! Named seats are taken first and looked at only when that has failed: who wins costs one statement, who loses
+//! two, and both share theirs with whoever came at the same time. What is chosen is chosen anew in each
+//! attempt, from what the attempt's own transaction sees.
 
+mod store;
+mod together;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use shared::ids::new_id;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+pub use together::{Together, Tools};
+
 use super::best::{Best, Seat};
 use super::model::Reservation;
-use super::store::{self, FreeSeat, NewHold};
 use super::tries::{Choice, Misses, Seen, Try};
 use super::wish::{DateLook, Look, Obstacle, Wanted};
 use super::{Holds, Refusal};
@@ -26,7 +37,10 @@ use crate::crash;
 use crate::db::{Conn, Tx};
 use crate::idempotency::{self, Intent};
 use crate::metrics;
+use crate::outbox::Outbox;
 use crate::retry;
+use crate::together::Fate;
+use store::{FreeSeat, NewHold, Question, Taken};
 
 /// How long a request waits for transactions that are half-way with its seats.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -46,6 +60,14 @@ pub struct Rules {
     pub release_on: ReleaseOn,
 }
 
+impl Rules {
+    /// Under `RELEASE_ON=hold` the entry token ends with the hold it makes. One of another queue than the date's, shown
+    /// where none was needed, has nothing to do with it.
+    fn ending<'a>(&self, taken: &Taken, shown: Option<&'a Entry>) -> Option<&'a Entry> {
+        shown.filter(|entry| self.release_on == ReleaseOn::Hold && entry.queue == taken.queue)
+    }
+}
+
 /// Somebody's wish for seats.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -56,6 +78,38 @@ pub struct Place {
     pub intent: Option<Intent>,
 }
 
+impl Place {
+    fn jti(&self) -> Option<&str> {
+        self.caller.entry().map(|entry| entry.jti.as_str())
+    }
+
+    fn question(&self) -> Question<'_> {
+        let user = self.caller.user();
+        Question { user, schedule: self.schedule, wanted: &self.wanted, jti: self.jti() }
+    }
+
+    fn judge(&self, look: &Look, rules: &Rules) -> Result<(), Obstacle> {
+        look.judge(|queue| self.caller.may_enter(queue), &self.wanted, rules.max_seats)
+    }
+}
+
+/// How long somebody still waits who was in nobody's visible way.
+#[derive(Default)]
+struct Patience(Option<Instant>);
+
+impl Patience {
+    /// A pause before the next attempt. The time counts from the first one on: time in line for a connection is
+    /// nobody's being half-way.
+    async fn pause(&mut self) -> Result<(), Refusal> {
+        if Instant::now() >= *self.0.get_or_insert_with(|| Instant::now() + PATIENCE) {
+            return Err(Refusal::Crowded);
+        }
+        metrics::one(metrics::HOLD_COLLISIONS);
+        retry::pause(Duration::from_millis(2), Duration::from_millis(12)).await;
+        Ok(())
+    }
+}
+
 /// Where an attempt aims that chooses its seats.
 struct Aim<'a> {
     misses: &'a Misses,
@@ -64,26 +118,54 @@ struct Aim<'a> {
 
 impl Holds {
     /// Holds all the seats, or says what is in the way.
-    pub async fn place(&self, wish: &Place) -> Result<Reservation, Refusal> {
+    pub async fn place(&self, wish: Place) -> Result<Reservation, Refusal> {
+        let wish = Arc::new(wish);
+        let held = match wish.wanted {
+            Wanted::Named(_) => self.place_named(&wish).await?,
+            Wanted::Best(_) => self.place_alone(&wish).await?,
+        };
+        metrics::one(metrics::HOLDS);
+        metrics::many(metrics::SEATS_HELD, held.seats.len() as u64);
+        Ok(held)
+    }
+
+    async fn place_named(&self, wish: &Arc<Place>) -> Result<Reservation, Refusal> {
+        let mut patience = Patience::default();
+        loop {
+            match self.together.take(wish).await? {
+                Fate::Done(held) => return Ok(held),
+                Fate::Refused(refusal) => return Err(refusal),
+                Fate::Alone => return self.place_alone(wish).await,
+                Fate::Again => {}
+            }
+            let look = self.together.look(wish).await?;
+            if let Err(obstacle) = wish.judge(&look, &self.rules) {
+                if let Some(intent) = &wish.intent {
+                    // The same request may have succeeded meanwhile, and then it is what was in the way.
+                    idempotency::find(&self.db, intent).await?;
+                }
+                return Err(obstacle.into());
+            }
+            if !self.together.learn(&look, wish) {
+                patience.pause().await?;
+            }
+        }
+    }
+
+    /// In a transaction of its own; again while somebody is half-way.
+    async fn place_alone(&self, wish: &Place) -> Result<Reservation, Refusal> {
         if wish.intent.is_none() {
             // Most refusals end here: one statement, no transaction. With a key the key comes first.
             self.look(&mut *self.db.lane().await?, wish).await?;
         }
-        let (mut misses, mut patience) = (Misses::default(), None);
+        let (mut misses, mut patience) = (Misses::default(), Patience::default());
         loop {
             let (outcome, seats) = retry::retried(|| self.attempt(wish, &misses)).await?;
             if let Some(held) = outcome {
-                metrics::one(metrics::HOLDS);
-                metrics::many(metrics::SEATS_HELD, held.seats.len() as u64);
                 return Ok(held);
             }
-            // From the first miss on: time in line for a connection is nobody's being half-way.
-            if Instant::now() >= *patience.get_or_insert_with(|| Instant::now() + PATIENCE) {
-                return Err(Refusal::Crowded);
-            }
+            patience.pause().await?;
             misses = Misses { count: misses.count + 1, seats };
-            metrics::one(metrics::HOLD_COLLISIONS);
-            retry::pause(Duration::from_millis(2), Duration::from_millis(12)).await;
         }
     }
 
@@ -122,11 +204,10 @@ impl Holds {
         idempotency::claim(tx, &self.db, wish.intent.as_ref()).await?;
         crash::point("hold.claimed")?;
         let mut date = self.look(tx, wish).await?;
-        crash::point("hold.looked")?;
         let schedule = wish.schedule.ok_or(Obstacle::ScheduleNotFound)?;
         if date.limit.is_some() {
             self.look_for_any(tx, wish, schedule).await?;
-            store::line_up(tx, schedule, wish.caller.user()).await?;
+            store::line_up(tx, &[(schedule, wish.caller.user())]).await?;
             crash::point("hold.lined_up")?;
             date = self.look(tx, wish).await?;
         }
@@ -141,17 +222,20 @@ impl Holds {
             id: new_id(self.db.clock()),
             user: wish.caller.user(),
             schedule,
-            queue: &date.queue,
+            confined_to: wish.caller.confined_to(),
             entry: wish.caller.entry(),
-            numbers: &numbers,
-            ttl_seconds: self.rules.ttl_seconds,
+            numbers,
+            lined_up: date.limit.is_some(),
         };
-        let Some(held) = store::take(tx, self.db.offset_ms(), &new).await? else {
+        let taken = store::take(tx, self.db.offset_ms(), self.rules.ttl_seconds, &[new]).await?;
+        let Some(taken) = taken.into_iter().next() else {
             return Ok(None);
         };
         crash::point("hold.taken")?;
-        let spent = self.spend(tx, wish, &date.queue).await?;
+        let spent = self.rules.ending(&taken, wish.caller.entry()).cloned();
+        spend(&self.outbox, tx, spent.as_slice()).await?;
         crash::point("hold.spent")?;
+        let held = taken.reservation;
         idempotency::remember(tx, &self.db, wish.intent.as_ref(), &held).await?;
         crash::point("hold.remembered")?;
         Ok(Some((held, spent)))
@@ -215,23 +299,18 @@ impl Holds {
 
     /// What the store shows of the wish, when nothing is in its way.
     async fn look(&self, conn: &mut Conn, wish: &Place) -> Result<DateLook, Refusal> {
-        let jti = wish.caller.entry().map(|entry| entry.jti.as_str());
-        let user = wish.caller.user();
-        let look: Look =
-            store::look(conn, self.db.offset_ms(), user, wish.schedule, &wish.wanted, jti).await?;
-        look.judge(|queue| wish.caller.may_enter(queue), &wish.wanted, self.rules.max_seats)?;
+        let looks = store::look(conn, self.db.offset_ms(), &[wish.question()]).await?;
+        let look = looks.into_iter().next().unwrap_or_default();
+        wish.judge(&look, &self.rules)?;
         Ok(look.date.unwrap_or_default())
     }
+}
 
-    /// Under `RELEASE_ON=hold` the entry token ends with the hold it makes, and makes only one. One of
-    /// another queue, shown where none was needed, has nothing to do with it.
-    async fn spend(&self, tx: &mut Tx, wish: &Place, queue: &str) -> Result<Option<Entry>, Refusal> {
-        match (self.rules.release_on, wish.caller.entry().filter(|entry| entry.queue == queue)) {
-            (ReleaseOn::Hold, Some(entry)) => {
-                let spent = self.outbox.spend(tx, std::slice::from_ref(entry)).await?;
-                if spent.is_empty() { Err(Obstacle::EntryCompleted.into()) } else { Ok(Some(entry.clone())) }
-            }
-            _ => Ok(None),
-        }
+/// Each of these makes one hold and no more.
+async fn spend(outbox: &Outbox, tx: &mut Tx, entries: &[Entry]) -> Result<(), Refusal> {
+    if outbox.spend(tx, entries).await?.len() == entries.len() {
+        Ok(())
+    } else {
+        Err(Obstacle::EntryCompleted.into())
     }
 }
