@@ -58,26 +58,30 @@ pub async fn lock_payable(conn: &mut Conn, offset_ms: i64, claims: &[Claim<'_>])
             select * from unnest($2::uuid[], $3::text[], $4::text[]) with ordinality
                 as g (reservation_id, user_id, jti, ord)
         ), locked as materialized (
-            select g.ord, r.id, r.schedule_id, r.queue, r.status, r.amount, r.seat_numbers,
-                r.prices, r.entry_jti, r.entry_queue, r.entry_exp
-            from given g join reservations r on r.id = g.reservation_id and r.user_id = g.user_id
-            order by r.id
-            for update of r
+            select g.ord, r.* from (select * from given order by reservation_id) g
+            cross join lateral (
+                select id, schedule_id, queue, status, amount, seat_numbers, prices, entry_jti, entry_queue,
+                    entry_exp
+                from reservations where id = g.reservation_id and user_id = g.user_id
+                for update
+            ) r
         ), wanted as materialized (
             select ord, id, schedule_id, unnest(seat_numbers) as number from locked where status = 'held'
         ), seats_held as materialized (
-            select w.ord from wanted w
-            join seats s on s.schedule_id = w.schedule_id and s.number = w.number and s.hold_id = w.id
-            where s.state = 'held' and s.held_until > (select db_now($1))
-            order by s.schedule_id, s.number
-            for update of s
+            select w.ord from (select * from wanted order by schedule_id, number) w
+            cross join lateral (
+                select 1 from seats
+                where schedule_id = w.schedule_id and number = w.number and hold_id = w.id and state = 'held'
+                    and held_until > (select db_now($1))
+                for update
+            ) s
         ), counted as (
             select ord, count(*) as seats from seats_held group by ord
         )
         select l.id, l.schedule_id, l.queue, l.status, l.amount, l.seat_numbers, l.prices, l.entry_jti,
             l.entry_queue, l.entry_exp,
-            exists (select 1 from spent_entries where jti = g.jti) as shown_is_spent,
-            exists (select 1 from schedules where id = l.schedule_id and cancelled_at is not null) as is_cancelled,
+            coalesce((select true from spent_entries where jti = g.jti), false) as shown_is_spent,
+            (select cancelled_at from schedules where id = l.schedule_id) is not null as is_cancelled,
             coalesce(c.seats, 0) as seats_held
         from given g left join locked l on l.ord = g.ord left join counted c on c.ord = g.ord
         order by g.ord
@@ -135,16 +139,22 @@ pub async fn record(
         ), given as materialized (
             select * from unnest($2::uuid[], $3::uuid[]) as g (payment_id, reservation_id)
         ), confirmed as (
-            update reservations r set status = 'confirmed' from given g cross join t
-            where r.id = g.reservation_id and r.status = 'held' and r.expires_at > t.now
+            update reservations r set status = 'confirmed'
+            from given g cross join lateral (
+                select ctid as place from reservations where id = g.reservation_id offset 0
+            ) p cross join t
+            where r.ctid = p.place and r.status = 'held' and r.expires_at > t.now
             returning g.payment_id, r.id, r.schedule_id, r.user_id, r.seat_count, r.amount, r.seat_numbers,
                 r.prices, t.now
         ), wanted as materialized (
             select payment_id, id, schedule_id, seat.number, seat.price
             from confirmed cross join unnest(seat_numbers, prices) as seat (number, price)
         ), sold as (
-            update seats s set state = 'sold', held_until = null from wanted w
-            where s.schedule_id = w.schedule_id and s.number = w.number and s.hold_id = w.id and s.state = 'held'
+            update seats s set state = 'sold', held_until = null
+            from wanted w cross join lateral (
+                select ctid as place from seats where schedule_id = w.schedule_id and number = w.number offset 0
+            ) p
+            where s.ctid = p.place and s.hold_id = w.id and s.state = 'held'
             returning w.payment_id
         ), paid as (
             insert into payments (id, reservation_id, schedule_id, user_id, seat_count, amount, paid_at)

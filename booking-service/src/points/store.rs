@@ -88,14 +88,14 @@ pub async fn debit(
             select * from unnest($4::text[], $5::bigint[], $6::uuid[], $7::uuid[], $8::uuid[], $9::text[])
                 as g (user_id, amount, entry_id, cause, payment_id, memo)
         ), able as materialized (
-            select a.user_id from accounts a join given g on g.user_id = a.user_id
-            where a.balance >= g.amount
-            order by a.user_id
-            for update of a
+            select a.place, g.amount from (select * from given order by user_id) g
+            cross join lateral (
+                select ctid as place from accounts where user_id = g.user_id and balance >= g.amount for update
+            ) a
         ), account as (
-            update accounts a set balance = a.balance - g.amount, last_seq = a.last_seq + 1
-            from able b join given g on g.user_id = b.user_id
-            where a.user_id = b.user_id and a.balance >= g.amount
+            update accounts a set balance = a.balance - b.amount, last_seq = a.last_seq + 1
+            from able b
+            where a.ctid = b.place and a.balance >= b.amount
             returning a.user_id, a.balance, a.last_seq
         )
         insert into ledger (user_id, seq, entry_id, kind, counter_account, amount, balance_after, cause,

@@ -1,5 +1,9 @@
 //! What a wish meets, and the making of a hold: `reservations`, `buyers`, `seats`. The statements take many
 //! wishes at once, of which no two want the same seat or are of the same user.
+//!
+//! Rows are looked up one by one, `cross join lateral (… for update)` or `(… offset 0)`, and updated by their
+//! place: such a statement walks an index whatever the planner believes. Its plan is made once and kept, maybe
+//! of a time when the tables were empty.
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
@@ -48,14 +52,16 @@ pub async fn look(conn: &mut Conn, offset_ms: i64, questions: &[Question<'_>]) -
                 s.state = 'sold' or (s.state = 'held' and s.held_until > t.now) as is_taken
             from unnest($6::bigint[], $7::integer[]) as n (ord, number)
             join wish w on w.ord = n.ord
-            join seats s on s.schedule_id = w.schedule_id and s.number = n.number
+            cross join lateral (
+                select * from seats where schedule_id = w.schedule_id and number = n.number offset 0
+            ) s
             cross join t
         ), by_wish as (
             select ord, array_agg(number order by number) as known,
                 array_agg(number order by number) filter (where is_taken) as taken
             from seen group by ord
         )
-        select exists (select 1 from spent_entries where jti = w.jti) as spent,
+        select coalesce((select true from spent_entries where jti = w.jti), false) as spent,
             coalesce(s.queue, c.queue) as queue,
             s.sales_open_at <= t.now and t.now < s.sales_close_at and s.cancelled_at is null as on_sale,
             s.max_seats_per_user as seat_limit,
@@ -131,11 +137,13 @@ pub async fn line_up(conn: &mut Conn, buyers: &[(Uuid, &str)]) -> Result<()> {
     .await?;
     sqlx::query(
         r"
-        select 1 from unnest($1::uuid[], $2::text[]) as b (schedule_id, user_id)
-        join reservations r on r.user_id = b.user_id and r.schedule_id = b.schedule_id
-        where r.status = 'held'
-        order by r.id
-        for share of r
+        select 1 from (select * from unnest($1::uuid[], $2::text[]) order by 1, 2) as b (schedule_id, user_id)
+        cross join lateral (
+            select 1 from reservations
+            where user_id = b.user_id and schedule_id = b.schedule_id and status = 'held'
+            order by id
+            for share
+        ) r
         ",
     )
     .bind(&schedules)
@@ -257,40 +265,39 @@ const TAKE: &str = r"
         cross join t
         where s.sales_open_at <= t.now and t.now < s.sales_close_at and s.cancelled_at is null
             and (w.confined_to is null or w.confined_to = coalesce(s.queue, c.queue))
-            and not exists (select 1 from spent_entries where jti = w.jti)
+            and (select true from spent_entries where jti = w.jti) is null
             and (s.max_seats_per_user is null or (w.lined_up and w.seats + (
                 select coalesce(sum(r.seat_count - r.refunded_count), 0) from reservations r
                 where r.user_id = w.user_id and r.schedule_id = s.id
                     and (r.status = 'confirmed' or (r.status = 'held' and r.expires_at > t.now))
             ) <= s.max_seats_per_user))
-    ), picked as materialized (
-        select w.ord, s.schedule_id, s.number, s.price
-        from unnest($12::bigint[], $13::integer[]) as n (ord, number)
+    ), wanted as (
+        select w.*, n.number from unnest($12::bigint[], $13::integer[]) as n (ord, number)
         join wish w on w.ord = n.ord
-        join seats s on s.schedule_id = w.schedule_id and s.number = n.number
-        where s.state = 'free' or (s.state = 'held' and s.held_until <= (select now from t))
-        order by s.schedule_id, s.number
-        for update of s skip locked
+        order by w.schedule_id, n.number
+    ), picked as materialized (
+        select w.*, s.place, s.price from wanted w cross join lateral (
+            select ctid as place, price from seats
+            where schedule_id = w.schedule_id and number = w.number
+                and (state = 'free' or (state = 'held' and held_until <= (select now from t)))
+            for update skip locked
+        ) s
     ), whole as materialized (
-        select w.* from wish w
-        join (select ord, count(*) as seats from picked group by ord) p on p.ord = w.ord and p.seats = w.seats
+        select * from (select *, count(*) over (partition by ord) as got from picked) p where got = seats
     ), held as (
         update seats s set state = 'held', hold_id = w.id, held_by = w.user_id, held_until = t.until
-        from picked p join whole w on w.ord = p.ord cross join t
-        where s.schedule_id = p.schedule_id and s.number = p.number
-        returning w.ord, s.number, s.price
-    ), seats_of as (
-        select ord, array_agg(number order by number) as numbers, array_agg(price order by number) as prices,
-            count(*) as seats, sum(price) as amount
-        from held group by ord
+        from whole w cross join t
+        where s.ctid = w.place
     )
     insert into reservations (id, user_id, schedule_id, queue, entry_jti, entry_queue, entry_exp,
         seat_numbers, prices, seat_count, amount, held_at, expires_at, status)
     select w.id, w.user_id, w.schedule_id, w.queue, w.jti, w.entry_queue, w.exp,
-        h.numbers, h.prices, h.seats, h.amount, t.now, t.until, 'held'
-    from whole w join seats_of h on h.ord = w.ord cross join t
+        array_agg(w.number order by w.number), array_agg(w.price order by w.number), count(*), sum(w.price),
+        t.now, t.until, 'held'
+    from whole w cross join t
+    group by w.id, w.user_id, w.schedule_id, w.queue, w.jti, w.entry_queue, w.exp, t.now, t.until
     returning id, schedule_id, queue, seat_numbers, prices, amount, held_at, expires_at
-    ";
+";
 
 /// Takes all seats of a hold or none; answers the holds that could be made at this moment, in no order.
 /// Seats are locked in the order of their numbers, those that somebody is about to take are passed over.
