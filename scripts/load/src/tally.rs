@@ -35,6 +35,15 @@ impl Outcome {
     pub fn is_good(&self) -> bool {
         matches!(self, Self::Good(_))
     }
+
+    /// Nobody wants to see it: no answer, a wrong one, or a failure of the service. A closed queue is none.
+    pub fn is_error(&self) -> bool {
+        match self {
+            Self::Good(_) => false,
+            Self::Refused(status, code) => *status >= 500 && !code.starts_with("queue_"),
+            Self::Wrong(_) | Self::Failed(_) | Self::Unsent => true,
+        }
+    }
 }
 
 impl std::fmt::Display for Outcome {
@@ -151,6 +160,10 @@ impl Tally {
     /// All that were not good, never sent ones included.
     pub fn bad(&self) -> u64 {
         self.sum(|outcome| !outcome.is_good())
+    }
+
+    pub fn errors(&self) -> u64 {
+        self.sum(Outcome::is_error)
     }
 
     fn sum(&self, of: impl Fn(&Outcome) -> bool) -> u64 {
