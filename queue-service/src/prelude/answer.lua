@@ -4,7 +4,8 @@
 local STOCK_HOLDS_MS = 90000
 local function stock(name)
   if now > counted('stock_heard') + STOCK_HOLDS_MS then return -1 end
-  return tonumber(redis.call('HGET', COUNTERS, name)) or -1
+  local number = counted(name)
+  return counters[name] and number or -1
 end
 
 -- numbers: now, opens_at|-1, waiting, in line, admissions per 1000 s over the last minute and the last five,

@@ -38,14 +38,28 @@ if not raw[4] then return redis.error_reply('NOQUEUE there is no such queue') en
 local function int(number) return string.format('%.0f', number) end
 
 -- Counters ---------------------------------------------------------------------------------------
+-- What most scripts ask for is read at once; the rest when it is asked for. All go through these three, so that
+-- what was read stays true; a script that writes to COUNTERS by itself must not ask for that afterwards.
 
-local function count(name, by) return redis.call('HINCRBY', COUNTERS, name, by or 1) end
-local function counted(name) return tonumber(redis.call('HGET', COUNTERS, name)) or 0 end
-local function set_counter(name, value) redis.call('HSET', COUNTERS, name, int(value)) end
+local KEPT = { 'clock', 'epoch', 'revision', 'hold_until', 'recover_until', 'outflow', 'server', 'silence_from',
+  'called_at', 'server_revision', 'doubt_until', 'line_since', 'admitted', 'pace_floor', 'windowed', 'window_floor',
+  'stock_heard', 'remaining' }
+local kept, counters = redis.call('HMGET', COUNTERS, unpack(KEPT)), {}
+for at, name in ipairs(KEPT) do counters[name] = kept[at] end
 
-local kept = redis.call('HMGET', COUNTERS, 'clock', 'epoch', 'revision', 'hold_until', 'recover_until', 'outflow',
-  'server', 'silence_from', 'called_at', 'server_revision',
-  'doubt_until')
+local function counted(name)
+  if counters[name] == nil then counters[name] = redis.call('HGET', COUNTERS, name) end
+  return tonumber(counters[name] or 0)
+end
+local function count(name, by)
+  counters[name] = redis.call('HINCRBY', COUNTERS, name, by or 1)
+  return counters[name]
+end
+local function set_counter(name, value)
+  counters[name] = int(value)
+  redis.call('HSET', COUNTERS, name, counters[name])
+end
+
 local epoch, revision = tonumber(kept[2]) or 0, tonumber(kept[3]) or 0
 local doubt_until = tonumber(kept[11]) or 0
 local hold_until, recover_until = tonumber(kept[4]) or 0, tonumber(kept[5]) or 0

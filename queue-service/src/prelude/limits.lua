@@ -18,7 +18,7 @@ local function record(series, total, granule, keep)
   redis.call('ZADD', series, int(now), string.format('%015.0f', total))
   local base = redis.call('ZREVRANGEBYSCORE', series, int(now - keep), '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
   if base[2] and redis.call('ZREMRANGEBYSCORE', series, '-inf', '(' .. base[2]) > 0 then
-    redis.call('HSET', COUNTERS, series == WINDOW and 'window_floor' or 'pace_floor', base[1])
+    set_counter(series == WINDOW and 'window_floor' or 'pace_floor', tonumber(base[1]))
   end
 end
 
