@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, PRICE, Side, User, World, at_once, eventually, pause};
+use acceptance::{Answer, Date, PRICE, Side, User, World, at_once, eventually, pause};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
@@ -21,6 +21,10 @@ async fn database(world: &World) -> PgConnection {
 async fn run(database: &mut PgConnection, sql: &str) {
     let outcome = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(database).await;
     outcome.unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+async fn hold(date: &Date, user: &User<'_>, seat: i64) -> Answer {
+    user.reserve(date, &[seat]).await
 }
 
 /// What a counter of a verb has come to.
@@ -81,7 +85,7 @@ fn payments_that_arrive_together_have_each_their_own_outcome() {
         let date = world.date();
         let held = async |name: &str, count: usize, from: i64| {
             let users = world.users(name, count);
-            let holds = users.iter().zip(from..).map(|(user, seat)| user.reserve(date, &[seat.into()]));
+            let holds = users.iter().zip(from..).map(|(user, seat)| hold(date, user, seat));
             let holds: Vec<_> = at_once(holds).await.into_iter().map(|hold| hold.ok(201)).collect();
             (users, holds)
         };
@@ -153,7 +157,7 @@ fn a_broken_row_fails_nobody_else() {
                 .await
                 .into_iter()
                 .for_each(|it| drop(it.ok(201)));
-            let holds = users.iter().zip(1..).map(|(user, seat)| user.reserve(world.date(), &[seat]));
+            let holds = users.iter().zip(1..).map(|(user, seat)| hold(world.date(), user, seat));
             let holds: Vec<_> = at_once(holds).await.into_iter().map(|hold| hold.ok(201)).collect();
             let paid = at_once(users.iter().zip(&holds).map(|(user, hold)| user.pay(hold))).await;
             let paid: Vec<_> = paid.into_iter().map(|answer| answer.ok(201)).collect();
@@ -204,10 +208,8 @@ fn who_hangs_up_leaves_the_others_alone() {
         for user in gone.iter().chain(&stay) {
             user.charge(PRICE).await.ok(201);
         }
-        let holds =
-            at_once(stay.iter().zip(1..).map(|(user, seat)| user.reserve(world.date(), &[seat]))).await;
-        let of_gone =
-            at_once(gone.iter().zip(11..).map(|(user, seat)| user.reserve(world.date(), &[seat]))).await;
+        let holds = at_once(stay.iter().zip(1..).map(|(user, seat)| hold(world.date(), user, seat))).await;
+        let of_gone = at_once(gone.iter().zip(11..).map(|(user, seat)| hold(world.date(), user, seat))).await;
         let both = async {
             let leaving = at_once(gone.iter().zip(&of_gone).map(|(user, hold)| user.pay(hold)));
             let leaving = tokio::time::timeout(Duration::from_millis(5), leaving);
@@ -239,7 +241,8 @@ fn twins_in_one_batch_have_one_effect() {
             let body = json!({ "amount": PRICE });
             let key = format!("charge-{round}");
             let calls = users.iter().flat_map(|user| [user, user, user]);
-            let charged = at_once(calls.map(|user| user.points_call("charges", &body).key(&key))).await;
+            let charged =
+                at_once(calls.map(|user| user.points_call("charges", &body).key(&key).into_future())).await;
             for (user, answers) in users.iter().zip(charged.chunks(3)) {
                 let entry = answers
                     .iter()
@@ -257,7 +260,7 @@ fn twins_in_one_batch_have_one_effect() {
         }
         for (user, seat) in users.iter().zip(1..) {
             let body = json!({ "schedule_id": world.date().id, "seat_numbers": [seat] });
-            let call = || user.booking("POST", "/v1/reservations").json(&body).key("hold");
+            let call = || user.booking("POST", "/v1/reservations").json(&body).key("hold").into_future();
             let held = at_once([call(), call(), call()]).await;
             let first =
                 held.iter().find(|answer| answer.status == 201).expect("one succeeds").text("reservation_id");
