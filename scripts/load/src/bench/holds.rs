@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::ensure;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -81,7 +80,7 @@ async fn over_sql(
     let date = hall.date(seats, limit).await?;
     hall.settle().await?;
     let rate = pgbench::rate(hall, script, clients, seats, date, &hall.prefix()).await?;
-    sold_out(hall, date, seats).await?;
+    hall.check(date, "held", seats.into()).await?;
     Ok(rate)
 }
 
@@ -91,14 +90,8 @@ async fn over_http(bench: &Bench, hall: &mut Hall, limit: Option<u32>) -> anyhow
     let work = wishes(bench, date, seats)?;
     hall.settle().await?;
     let written = hall.put(&work).await?;
-    sold_out(hall, date, seats).await?;
+    hall.check(date, "held", written.answers).await?;
     Ok(written)
-}
-
-async fn sold_out(hall: &mut Hall, date: Uuid, seats: u32) -> anyhow::Result<()> {
-    let held = hall.seats(date, "held").await?;
-    ensure!(held == seats, "{held} seats are held and not {seats}");
-    Ok(())
 }
 
 /// A wish for each seat.

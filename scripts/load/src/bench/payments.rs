@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use anyhow::ensure;
 use serde_json::json;
 
 use super::hall::{Hall, Held, QUEUE, Written};
@@ -55,21 +54,15 @@ async fn over_sql(bench: &Bench, hall: &mut Hall, clients: u32) -> anyhow::Resul
     hall.hold_all(date, &prefix).await?;
     hall.settle().await?;
     let rate = pgbench::rate(hall, pgbench::PAYMENT, clients, seats, date, &prefix).await?;
-    sold_out(hall, date, seats).await?;
+    hall.check(date, "sold", seats.into()).await?;
     Ok(rate)
 }
 
 async fn over_http(bench: &Bench, hall: &mut Hall) -> anyhow::Result<Written> {
     let (date, work) = wishes(bench, hall, bench.size.hall).await?;
     let written = hall.put(&work).await?;
-    sold_out(hall, date, bench.size.hall).await?;
+    hall.check(date, "sold", written.answers).await?;
     Ok(written)
-}
-
-async fn sold_out(hall: &mut Hall, date: uuid::Uuid, seats: u32) -> anyhow::Result<()> {
-    let sold = hall.seats(date, "sold").await?;
-    ensure!(sold == seats, "{sold} seats are sold and not {seats}");
-    Ok(())
 }
 
 /// A date of held seats, and a wish to pay each.

@@ -125,7 +125,13 @@ async fn rates(
     ));
     Ok(vec![
         Row::ratio(&name, "bare axum handler, the same bytes", "/s", 0.85, against_bare).noting(costs.told()),
-        Row::ratio(&name, &format!("{} in line", grouped(SMALL_LINE)), "/s", 0.90, against_few),
+        Row::ratio(
+            &format!("{name} or few"),
+            &format!("{} in line", grouped(SMALL_LINE)),
+            "/s",
+            0.90,
+            against_few,
+        ),
         commands,
     ])
 }

@@ -8,7 +8,7 @@ pub mod plot;
 mod scale;
 mod table;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 pub use page::Page;
 pub use table::Table;
@@ -21,10 +21,15 @@ pub fn say(line: &str) {
     drop(writeln!(std::io::stdout(), "{line}"));
 }
 
-/// A line about progress, which the next one overwrites; on stderr.
+/// A line about progress on stderr; on a terminal the next one overwrites it, and an empty one ends it.
 pub fn progress(line: &str) {
     let mut to = std::io::stderr();
-    drop(write!(to, "\r\x1b[K{line}").and_then(|()| to.flush()));
+    let written = match (to.is_terminal(), line) {
+        (true, line) => write!(to, "\r\x1b[K{line}").and_then(|()| to.flush()),
+        (false, "") => Ok(()),
+        (false, line) => writeln!(to, "{line}"),
+    };
+    drop(written);
 }
 
 /// Percentiles and rate of runs, a line each.

@@ -35,9 +35,12 @@ pub struct Series {
 /// Bars, one below the other, each with its spread (a whisker) and its target (a line).
 pub fn bars(bars: &[Bar]) -> String {
     const BAR: f64 = 30.0;
+    const MOST: f64 = 3.0;
     let count = f64::from(u32::try_from(bars.len()).unwrap_or_default());
     let (left, right, bottom) = (330.0, WIDTH - 120.0, 10.0 + BAR * count);
     let most = bars.iter().flat_map(|bar| [bar.high, bar.value, bar.target]).fold(1.0, f64::max);
+    // One bar that is far off shall not make the others invisible; its figure stands behind it.
+    let most = most.min(MOST);
     let x = Scale::linear(most, (left, right));
     let mut svg = open(bottom + 26.0);
     for tick in x.ticks() {
