@@ -24,6 +24,8 @@ run_load() {
   start_postgres "$place/postgres" --max_connections=200 --max_wal_size=8GB --checkpoint_timeout=30min
   export LOAD_REDIS_URL=redis://127.0.0.1:$redis_port/ LOAD_FOLDER=$logs LOAD_RESULTS=$PWD/.local/load
   export LOAD_DATABASE_URL=postgres://postgres@127.0.0.1:$postgres_port/postgres
+  LOAD_REDIS_PID=$(pid_of redis) LOAD_POSTGRES_PID=$(pid_of postgres)
+  export LOAD_REDIS_PID LOAD_POSTGRES_PID
   "${CARGO_TARGET_DIR:-target}/release/$program" "$@" &
   echo "$! $(born "$!")" >"$run/load.pid"
   wait "$!"

@@ -19,6 +19,7 @@ pub async fn judge(
     queue: Service,
     mut house: House,
     took: Duration,
+    spent: String,
     samples: Vec<(f64, Sample)>,
 ) -> anyhow::Result<Outcome> {
     let (counts, arguments) = (&sale.counts, &sale.arguments);
@@ -43,7 +44,12 @@ pub async fn judge(
     );
     verdict.equal("seats sold, and seats of the hall", sold, arguments.seats.into());
     verdict.equal("seats still held, and none", held, 0);
-    let ended = number(&counts.told) + number(&counts.buyers) + number(&counts.empty_handed);
+    let ended = [&counts.told, &counts.buyers, &counts.empty_handed, &counts.lapsed].map(number).iter().sum();
+    verdict.equal(
+        "people who lost their place because no connection was free, and none",
+        number(&counts.lapsed),
+        0,
+    );
     verdict.equal("requests of which nothing is known, and none", number(&counts.unknown), 0);
     verdict.empty("violations in the books", &house.violations().await?);
     let audit = queue_service::audit_logs(&stand.place.redis_url, "", Some(sale.queue)).await?;
@@ -60,6 +66,7 @@ pub async fn judge(
         ("let in and found nothing", grouped(number(&counts.empty_handed))),
         ("other ends", grouped(arguments.people.saturating_sub(ended))),
         ("admission log", audit.words.join("; ")),
+        ("processor time while it ran", spent),
         ("queue-service", used(&queue)?),
         ("booking-service", used(&house.services[0])?),
         ("settings", format!("{arguments:?}")),

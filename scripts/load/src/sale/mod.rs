@@ -29,11 +29,12 @@ use shared::clock::Clock;
 use tokio::time::Instant;
 
 use crate::crowd::{self, Agenda, Doorway, Sample, Tallies, watch};
+use crate::http::Client;
 use crate::outcome::folder;
 use crate::report::say;
 use crate::schedule::Schedule;
-use crate::shop::{House, Owners, Shown, Terms};
-use crate::stand::{Place, Service, Stand};
+use crate::shop::{House, Owners, Shown, Terms, ask_map};
+use crate::stand::{Place, Service, Spending, Stand};
 
 use people::{Person, Sale};
 
@@ -50,7 +51,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 200_000)]
     pub people: u64,
     /// Seconds in which they come, evenly.
-    #[arg(long, default_value_t = 12.0)]
+    #[arg(long, default_value_t = 20.0)]
     pub joining: f64,
     /// Must be over within so many seconds.
     #[arg(long, default_value_t = 60.0)]
@@ -82,7 +83,7 @@ pub struct Arguments {
     /// Of each seat, in points.
     #[arg(long, default_value_t = 10_000)]
     pub price: i64,
-    /// Connections to each service.
+    /// Connections to each service (half as many more for joins).
     #[arg(long, default_value_t = 96)]
     pub connections: usize,
     /// A hall of 500 and 2,000 people, in seconds: to see that it works.
@@ -102,7 +103,7 @@ impl Arguments {
 
     fn sized(mut self) -> anyhow::Result<Self> {
         if self.quick {
-            (self.seats, self.people, self.joining) = (500, 2_000, 2.0);
+            (self.seats, self.people, self.joining, self.max_active) = (500, 2_000, 2.0, 100);
         }
         let shares = [self.map_readers, self.refused_readers, self.releases];
         ensure!(shares.iter().all(|share| (0.0..=1.0).contains(share)), "a share is from 0 to 1");
@@ -147,10 +148,26 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         clock: Clock::system(),
         arguments,
     });
+    look(&sale, &stand, &house).await?;
+    let processes = [("queue-service", queue.id()?), ("booking-service", house.services[0].id()?)];
+    let spending = Spending::of(&processes)?;
     let tallies = Arc::new(Tallies::new());
     let (took, samples) = sell(&sale, &queue, &house, tokens, &tallies).await;
-    let outcome = after::judge(&stand, &sale, queue, house, took, samples).await?;
+    let spent = spending.since()?;
+    let outcome = after::judge(&stand, &sale, queue, house, took, spent, samples).await?;
     outcome.publish(&tallies, &folder())
+}
+
+/// Somebody has looked at the hall before it is sold: there is a map to choose from.
+async fn look(sale: &Sale, stand: &Stand, house: &House) -> anyhow::Result<()> {
+    let token = stand.tokens().entry("somebody", QUEUE)?;
+    let mut request = Vec::new();
+    ask_map(&sale.schedule, &token, &mut request);
+    let mut client = Client::new(house.services[0].public());
+    let answer = client.send(&request).await?;
+    let free = sale.shown.read(answer.body);
+    ensure!(free == Some(sale.arguments.seats as usize), "the seat map is answered {}", answer.status);
+    Ok(())
 }
 
 /// From the first join to the last who knows that it is over; bounded by three times what it may take.
@@ -165,11 +182,15 @@ async fn sell(
     let rate = tokens.len() as f64 / arguments.joining;
     let starts = Schedule::constant(rate, arguments.joining * 1.001).even();
     let begun = tallies.begun();
-    let people =
-        starts.into_iter().zip(tokens).zip(0..).map(|((at, token), n)| (begun + at, Person::new(n, token)));
-    let agenda = Agenda::open(2, people);
+    let people = starts
+        .into_iter()
+        .zip(tokens)
+        .zip(0..)
+        .map(|((at, token), n)| (begun + at, Person::new(n, token, begun + at)));
+    let agenda = Agenda::open(3, people);
     let connections = arguments.connections;
     let doorways = [
+        Doorway { addresses: vec![queue.public()], connections: connections.div_ceil(2) },
         Doorway { addresses: vec![queue.public()], connections },
         Doorway { addresses: house.services.iter().map(Service::public).collect(), connections },
     ];

@@ -20,7 +20,7 @@ use crate::http::{Client, request};
 use crate::tokens::Tokens;
 
 pub use program::{Program, free_address};
-pub use usage::Usage;
+pub use usage::{Spending, Usage};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
