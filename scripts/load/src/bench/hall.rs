@@ -21,8 +21,6 @@ use crate::work::Prepared;
 
 /// In front of all dates.
 pub const QUEUE: &str = "hall";
-/// Of one sample, where the disk is so slow that not all of a hall is sold.
-const LONGEST: Duration = Duration::from_secs(8);
 /// Of every seat.
 const PRICE: i64 = 1000;
 const POINTS: i64 = 1_000_000;
@@ -142,10 +140,11 @@ impl Hall {
         Ok(found.bind(schedule).fetch_all(&mut self.conn).await?)
     }
 
-    /// Requests that each write something, until none is left: their rate, and what they cost.
-    pub async fn put(&mut self, work: &Arc<Prepared>) -> anyhow::Result<Written> {
+    /// Requests that each write something, for so long or until none is left: their rate, and what they cost.
+    pub async fn put(&mut self, work: &Arc<Prepared>, seconds: u32) -> anyhow::Result<Written> {
         let (side, before) = (Side::of(&self.booking)?, self.postgres().await?);
-        let found = compare::metered(side, LONGEST, work, &Arc::default()).await?;
+        let found =
+            compare::metered(side, Duration::from_secs(seconds.into()), work, &Arc::default()).await?;
         let postgres_us = (self.postgres().await? - before) * 1e6 / found.answers;
         Ok(Written {
             rate: found.rate,

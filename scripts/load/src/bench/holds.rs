@@ -79,9 +79,10 @@ async fn over_sql(
     let seats = bench.size.hall;
     let date = hall.date(seats, limit).await?;
     hall.settle().await?;
-    let rate = pgbench::rate(hall, script, clients, seats, date, &hall.prefix()).await?;
-    hall.check(date, "held", seats.into()).await?;
-    Ok(rate)
+    let seconds = bench.size.selling_seconds;
+    let found = pgbench::run(hall, script, clients, seconds, date, &hall.prefix()).await?;
+    hall.check(date, "held", found.done).await?;
+    Ok(found.rate)
 }
 
 async fn over_http(bench: &Bench, hall: &mut Hall, limit: Option<u32>) -> anyhow::Result<Written> {
@@ -89,7 +90,7 @@ async fn over_http(bench: &Bench, hall: &mut Hall, limit: Option<u32>) -> anyhow
     let date = hall.date(seats, limit).await?;
     let work = wishes(bench, date, seats)?;
     hall.settle().await?;
-    let written = hall.put(&work).await?;
+    let written = hall.put(&work, bench.size.selling_seconds).await?;
     hall.check(date, "held", written.answers).await?;
     Ok(written)
 }

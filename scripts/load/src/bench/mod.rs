@@ -94,8 +94,9 @@ pub struct Size {
     pub open_seconds: f64,
     /// Pairs of samples.
     pub pairs: usize,
-    /// Seats of a date that is sold in one sample.
+    /// Seats of a date that is sold in one sample of holds or payments: more than are sold in its seconds.
     pub hall: u32,
+    pub selling_seconds: u32,
     /// Slots freed.
     pub turns: usize,
 }
@@ -108,7 +109,8 @@ impl Size {
                 sample: Duration::from_millis(1500),
                 open_seconds: 3.0,
                 pairs: 5,
-                hall: 8_000,
+                hall: 16_000,
+                selling_seconds: 2,
                 turns: 200,
             },
             Self {
@@ -116,7 +118,8 @@ impl Size {
                 sample: Duration::from_millis(500),
                 open_seconds: 1.0,
                 pairs: 5,
-                hall: 3_200,
+                hall: 8_000,
+                selling_seconds: 1,
                 turns: 50,
             },
         );

@@ -53,14 +53,15 @@ async fn over_sql(bench: &Bench, hall: &mut Hall, clients: u32) -> anyhow::Resul
     let (date, prefix) = (hall.date(seats, None).await?, hall.prefix());
     hall.hold_all(date, &prefix).await?;
     hall.settle().await?;
-    let rate = pgbench::rate(hall, pgbench::PAYMENT, clients, seats, date, &prefix).await?;
-    hall.check(date, "sold", seats.into()).await?;
-    Ok(rate)
+    let seconds = bench.size.selling_seconds;
+    let found = pgbench::run(hall, pgbench::PAYMENT, clients, seconds, date, &prefix).await?;
+    hall.check(date, "sold", found.done).await?;
+    Ok(found.rate)
 }
 
 async fn over_http(bench: &Bench, hall: &mut Hall) -> anyhow::Result<Written> {
     let (date, work) = wishes(bench, hall, bench.size.hall).await?;
-    let written = hall.put(&work).await?;
+    let written = hall.put(&work, bench.size.selling_seconds).await?;
     hall.check(date, "sold", written.answers).await?;
     Ok(written)
 }
