@@ -3,6 +3,8 @@
 //! Speed is not judged here. `scripts/test` names the servers (`TEST_DATABASE_URL`); each test has a Redis and a
 //! database of its own.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
 use std::process::ExitCode;
 
 use acceptance::{RedisServer, binary};
