@@ -56,7 +56,7 @@ pub enum Said {
 }
 
 #[derive(Deserialize)]
-struct Status<'a> {
+struct Answered<'a> {
     status: &'a str,
     position: Option<u64>,
     waiting: u64,
@@ -117,7 +117,7 @@ impl Stay {
         })
     }
 
-    fn read(&mut self, status: &Status<'_>, findings: &Findings) -> Option<Said> {
+    fn read(&mut self, status: &Answered<'_>, findings: &Findings) -> Option<Said> {
         if *self.token != *status.queue_token {
             self.token = status.queue_token.into();
         }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::crowd::{Findings, Tallies};
+use crate::crowd::{Findings, Kind, Tallies};
 use crate::report::{Table, grouped};
 
 /// All that was judged.
@@ -49,6 +49,16 @@ impl Verdict {
     pub fn at_most(&mut self, name: &str, found: f64, most: f64, unit: &str) {
         let shown = format!("{found:.2} {unit}, at most {most} {unit}");
         self.checks.push(Check { name: name.to_owned(), found: shown, ok: found <= most });
+    }
+
+    /// Percentile 99 of what was asked for; nothing where nothing was asked.
+    pub fn p99(&mut self, kind: Kind, tallies: &Tallies, most_ms: f64) {
+        let (asked, good, p99) = tallies
+            .with(kind, |tally| (tally.good() + tally.bad() > 0, tally.good() > 0, tally.percentiles().p99));
+        let found = if good { p99 } else { f64::INFINITY };
+        if asked {
+            self.at_most(&format!("p99: {}", kind.name()), found, most_ms, "ms");
+        }
     }
 
     /// Errors among all answers.

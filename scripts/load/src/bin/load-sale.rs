@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use load::outcome::folder;
 use load::sale;
-use load::stand::unless_stopped;
+use load::stand::{Place, unless_stopped};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -12,9 +13,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// One thread: it shares two processors with what it measures, and does not need more.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let outcome = match sale::Arguments::try_parse() {
-        Ok(arguments) => unless_stopped(sale::run(arguments)).await,
-        Err(error) => Err(error.into()),
-    };
-    shared::boot::end("load-sale", outcome)
+    shared::boot::end("load-sale", tested().await)
+}
+
+async fn tested() -> anyhow::Result<ExitCode> {
+    let arguments = sale::Arguments::try_parse()?;
+    let place = Place::from_environment()?;
+    unless_stopped(sale::run(arguments, place, &folder())).await
 }

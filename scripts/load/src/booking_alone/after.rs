@@ -84,10 +84,9 @@ pub async fn judge(
         verdict.equal("completions that the queue heard, and payments", stub.completions(), payments);
     }
     verdict.empty("violations in the books", &house.violations().await?);
-    let p99 = |kind| tallies.with(kind, |tally| tally.percentiles().p99);
-    verdict.at_most("p99 of a hold", p99(Kind::Hold), arguments.hold_p99_ms, "ms");
-    verdict.at_most("p99 of a payment", p99(Kind::Pay), arguments.pay_p99_ms, "ms");
-    verdict.at_most("p99 of a seat map", p99(Kind::Map), arguments.map_p99_ms, "ms");
+    verdict.p99(Kind::Hold, tallies, arguments.hold_p99_ms);
+    verdict.p99(Kind::Pay, tallies, arguments.pay_p99_ms);
+    verdict.p99(Kind::Map, tallies, arguments.map_p99_ms);
     verdict.errors(tallies, arguments.errors_per_thousand);
     let mut facts = vec![
         ("payments", grouped(payments)),

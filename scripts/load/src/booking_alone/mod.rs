@@ -19,6 +19,7 @@ mod arguments;
 mod people;
 mod stub;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::crowd::{self, Agenda, Doorway, Sample, Tallies, watch};
-use crate::outcome::folder;
 use crate::shop::{House, Owners, Shown};
 use crate::stand::{Place, Service, Stand};
 use crate::tokens::person;
@@ -37,10 +37,10 @@ use stub::Stub;
 
 const QUEUE: &str = "load";
 
-/// The whole test.
-pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+/// The whole test; its report goes into `folder`.
+pub async fn run(arguments: Arguments, place: Place, folder: &Path) -> anyhow::Result<ExitCode> {
     let arguments = arguments.sized()?;
-    let stand = Stand::new(Place::from_environment()?);
+    let stand = Stand::new(place);
     let stub = Stub::open().await?;
     let house = House::open(&stand, stub.address, &arguments.terms()).await?;
     let hall = |schedule: &String| Hall {
@@ -56,7 +56,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let tallies = Arc::new(Tallies::new());
     let (took, samples) = live(&shop, &house, starts, entries, &tallies).await;
     let outcome = after::judge(&shop, house, &stub, &tallies, took, samples).await?;
-    outcome.publish(&tallies, &folder())
+    outcome.publish(&tallies, folder)
 }
 
 async fn live(

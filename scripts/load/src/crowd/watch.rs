@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{Kind, Tallies};
 use crate::report::{grouped, say, whole};
+use crate::tally::Tally;
 
 /// What somebody else knows about a second: names and numbers.
 pub type Sample = Vec<(&'static str, f64)>;
@@ -37,26 +38,24 @@ fn line(tallies: &Tallies, seconds: f64, due: u64, sample: &Sample) -> String {
         format!("done {:>9}", grouped(answers)),
         format!("errors {:>3}", grouped(errors)),
     ];
-    parts.extend(last_second(tallies).into_iter().map(|(kind, rate, p99)| {
-        let p99 = p99.map(|p99| format!(" p99 {} ms", whole(p99))).unwrap_or_default();
-        format!("{} {}/s{p99}", kind.name(), grouped(rate))
-    }));
+    let p99 = last_second(tallies);
+    if !p99.is_empty() {
+        let each = p99.iter().map(|(kind, p99)| format!("{} {}", kind.name(), whole(*p99)));
+        parts.push(format!("p99 ms: {}", each.collect::<Vec<_>>().join(" · ")));
+    }
     parts.extend(sample.iter().map(|(name, number)| format!("{name} {}", whole(*number))));
     parts.join("  ")
 }
 
-/// Of each kind, the answers of the last whole second, and their percentile 99.
-fn last_second(tallies: &Tallies) -> Vec<(Kind, u64, Option<f64>)> {
+/// Percentile 99 of the last whole second, of each kind of which there was a good answer.
+fn last_second(tallies: &Tallies) -> Vec<(Kind, f64)> {
     let elapsed = Instant::now().saturating_duration_since(tallies.begun()).as_secs();
     let Some(last) = elapsed.checked_sub(1).and_then(|last| usize::try_from(last).ok()) else {
         return Vec::new();
     };
     let of = |kind| {
-        tallies.with(kind, |tally| {
-            let second = tally.timeline().seconds().get(last)?;
-            let answers = second.good + second.bad;
-            (answers > 0).then(|| (kind, answers, second.percentile_ms(99.0)))
-        })
+        let second = |tally: &mut Tally| tally.timeline().seconds().get(last)?.percentile_ms(99.0);
+        tallies.with(kind, second).map(|p99| (kind, p99))
     };
     Kind::ALL.into_iter().filter_map(of).collect()
 }

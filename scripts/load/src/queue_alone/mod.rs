@@ -16,6 +16,7 @@
 mod people;
 mod promises;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -27,7 +28,7 @@ use tokio::time::Instant;
 
 use crate::crowd::{self, Agenda, Doorway, Kind, Sample, Tallies, watch};
 use crate::line::{FROM_ONE, KNOWN, NO_RISE};
-use crate::outcome::{Outcome, folder, used};
+use crate::outcome::{Outcome, used};
 use crate::report::grouped;
 use crate::schedule::{Schedule, Segment};
 use crate::stand::{Place, Service, Stand};
@@ -97,7 +98,7 @@ pub struct Arguments {
 impl Arguments {
     fn sized(mut self) -> anyhow::Result<Self> {
         if self.quick {
-            (self.people, self.seconds) = (2_000, 5.0);
+            (self.people, self.seconds, self.admit) = (2_000, 5.0, 100);
         }
         let shares = [self.rude, self.leavers, self.walkers];
         ensure!(shares.iter().all(|share| (0.0..=1.0).contains(share)), "a share is from 0 to 1");
@@ -122,10 +123,10 @@ impl Arguments {
     }
 }
 
-/// The whole test.
-pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+/// The whole test; its report goes into `folder`.
+pub async fn run(arguments: Arguments, place: Place, folder: &Path) -> anyhow::Result<ExitCode> {
     let arguments = arguments.sized()?;
-    let stand = Stand::new(Place::from_environment()?);
+    let stand = Stand::new(place);
     let mut services = Vec::new();
     for _ in 0..arguments.replicas {
         services.push(stand.queue(&[]).await?);
@@ -141,7 +142,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let tallies = Arc::new(Tallies::new());
     let (took, samples) = live(&line, &services, tokens, &tallies).await?;
     let outcome = judge(&stand, &line, services, &tallies, took, samples).await?;
-    outcome.publish(&tallies, &folder())
+    outcome.publish(&tallies, folder)
 }
 
 async fn live(
@@ -209,9 +210,8 @@ async fn judge(
     let audit = queue_service::audit_logs(&stand.place.redis_url, "", Some(QUEUE)).await?;
     let violations = if audit.is_violated { audit.words.as_slice() } else { &[] };
     verdict.empty("violations in the admission log", violations);
-    let p99 = |kind| tallies.with(kind, |tally| tally.percentiles().p99);
-    verdict.at_most("p99 of a poll", p99(Kind::Poll), arguments.poll_p99_ms, "ms");
-    verdict.at_most("p99 of a join", p99(Kind::Join), arguments.join_p99_ms, "ms");
+    verdict.p99(Kind::Poll, tallies, arguments.poll_p99_ms);
+    verdict.p99(Kind::Join, tallies, arguments.join_p99_ms);
     verdict.errors(tallies, arguments.errors_per_thousand);
     let samples_taken = line.counts.samples.load(Relaxed);
     ensure!(

@@ -18,6 +18,7 @@
 mod after;
 mod people;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -30,7 +31,6 @@ use tokio::time::Instant;
 
 use crate::crowd::{self, Agenda, Doorway, Sample, Tallies, watch};
 use crate::http::Client;
-use crate::outcome::folder;
 use crate::report::say;
 use crate::schedule::Schedule;
 use crate::shop::{House, Owners, Shown, Terms, ask_map};
@@ -115,10 +115,10 @@ impl Arguments {
     }
 }
 
-/// The whole test.
-pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+/// The whole test; its report goes into `folder`.
+pub async fn run(arguments: Arguments, place: Place, folder: &Path) -> anyhow::Result<ExitCode> {
     let arguments = arguments.sized()?;
-    let stand = Stand::new(Place::from_environment()?);
+    let stand = Stand::new(place);
     let queue = stand.queue(&[]).await?;
     let settings = json!({
         "admission": { "users": arguments.admit, "every_seconds": 1 }, "max_active": arguments.max_active,
@@ -155,7 +155,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (took, samples) = sell(&sale, &queue, &house, tokens, &tallies).await;
     let spent = spending.since()?;
     let outcome = after::judge(&stand, &sale, queue, house, took, spent, samples).await?;
-    outcome.publish(&tallies, &folder())
+    outcome.publish(&tallies, folder)
 }
 
 /// Somebody has looked at the hall before it is sold: there is a map to choose from.
@@ -179,7 +179,7 @@ async fn sell(
     tallies: &Arc<Tallies>,
 ) -> (Duration, Vec<(f64, Sample)>) {
     let arguments = &sale.arguments;
-    let rate = tokens.len() as f64 / arguments.joining;
+    let rate = f64::from(u32::try_from(tokens.len()).unwrap_or(u32::MAX)) / arguments.joining;
     let starts = Schedule::constant(rate, arguments.joining * 1.001).even();
     let begun = tallies.begun();
     let people = starts

@@ -191,7 +191,7 @@ impl Sale {
         }
     }
 
-    /// Chooses by the last map, or reads a new one.
+    /// Chooses by the last map, or reads a new one; who finds nothing on a young one leaves.
     fn choose(&self, person: &mut Person, reads: bool) -> Next {
         if person.tries >= TRIES {
             return self.give_up(person);
@@ -199,8 +199,10 @@ impl Sale {
         person.tries += 1;
         let wanted = rand::random_range(1..=self.arguments.most_seats);
         person.seats = if reads { Vec::new() } else { self.shown.choose(wanted, usize::MAX) };
-        let step = if person.seats.is_empty() { Step::Map } else { Step::Hold };
-        person.go(step, Duration::ZERO)
+        if !person.seats.is_empty() {
+            return person.go(Step::Hold, Duration::ZERO);
+        }
+        if reads || self.shown.is_old() { person.go(Step::Map, Duration::ZERO) } else { self.give_up(person) }
     }
 
     fn give_up(&self, person: &mut Person) -> Next {

@@ -58,9 +58,14 @@ impl Owners {
         });
     }
 
-    /// `by` asks to give these back.
+    /// `by` asks to give these back. After the deadline of the hold they may be somebody else's: then they stay so.
     pub fn ending(&self, by: u64, numbers: &[u32]) {
-        self.change(numbers, |_, seat| *seat = Has::Ending { by });
+        self.change(numbers, |_, seat| match *seat {
+            Has::Held { by: other, .. } | Has::Sold { by: other } if other == by => {
+                *seat = Has::Ending { by }
+            }
+            _ => {}
+        });
     }
 
     /// `by` was told that they were given back.
@@ -108,6 +113,18 @@ mod tests {
             owners.ended(2, &[2]);
             owners.sold(3, &[2], findings);
             assert_eq!(owners.count_sold(), 1);
+        });
+        assert_eq!(found, 0);
+    }
+
+    #[test]
+    fn who_lets_go_too_late_takes_nothing_from_the_next() {
+        let found = found(|owners, findings| {
+            owners.held(1, &[1], 100, 0, findings);
+            owners.held(2, &[1], 300, 100, findings);
+            owners.ending(1, &[1]);
+            owners.ended(1, &[1]);
+            owners.sold(2, &[1], findings);
         });
         assert_eq!(found, 0);
     }

@@ -5,10 +5,15 @@
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 const AVAILABLE: &[u8] = b"\"available_seat_numbers\":[";
 /// As many seats are looked at in one choice.
 const LOOKED_AT: usize = 64;
+/// A hall of 50,000 is megabytes: who finds nothing on a younger map does not read it again at once.
+const OLD: Duration = Duration::from_millis(500);
 
 /// What everybody shares.
 #[derive(Debug, Default)]
@@ -20,14 +25,27 @@ pub struct Shown {
 struct Map {
     numbers: Vec<u32>,
     refused: HashSet<u32>,
+    /// When somebody last went to read it.
+    asked: Option<Instant>,
 }
 
 impl Shown {
+    /// Whether nobody has gone to read the map just now, who would tell the others: then the caller goes.
+    pub fn is_old(&self) -> bool {
+        let (mut map, now) = (self.locked(), Instant::now());
+        let is_old = map.asked.is_none_or(|asked| now > asked + OLD);
+        if is_old {
+            map.asked = Some(now);
+        }
+        is_old
+    }
+
     /// Takes over a seat map; how many seats are free on it. `None`: that is no seat map.
     pub fn read(&self, body: &[u8]) -> Option<usize> {
         let numbers = available(body)?;
         let free = numbers.len();
-        *self.locked() = Map { numbers, refused: HashSet::new() };
+        let mut map = self.locked();
+        (map.numbers, map.refused) = (numbers, HashSet::new());
         Some(free)
     }
 
