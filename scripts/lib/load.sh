@@ -1,10 +1,10 @@
 # A load test: a build, a Redis and a Postgres of its own, and nothing of it stays but the report in .local/load.
 
-# run_load PROGRAM ARGUMENT…: ends as PROGRAM does.
+# run_load TEST ARGUMENT…: ends as that test of the program `load` does.
 run_load() {
-  local program=$1 old
+  local test=$1 old
   shift
-  [[ " $* " != *' --help '* && " $* " != *' -h '* ]] || exec cargo run --release --quiet --bin "$program" -- --help
+  [[ " $* " != *' --help '* && " $* " != *' -h '* ]] || exec cargo run --release --quiet --bin load -- "$test" --help
   # A run that was killed could not clean up.
   for old in .local/load/run.*; do
     run=$PWD/$old/run
@@ -18,7 +18,7 @@ run_load() {
   trap 'exit 143' TERM HUP
   need redis postgres cc
   command -v cargo >/dev/null || die "cargo was not found: install Rust with rustup, then try again."
-  cargo build --release --workspace --bins
+  cargo build --release --workspace --bin queue-service --bin booking-service --bin load
   start_redis "$place/redis"
   # Durable as by default; of the rest only what a test of a minute must not be interrupted by.
   start_postgres "$place/postgres" --max_connections=200 --max_wal_size=8GB --checkpoint_timeout=30min
@@ -26,7 +26,7 @@ run_load() {
   export LOAD_DATABASE_URL=postgres://postgres@127.0.0.1:$postgres_port/postgres
   LOAD_REDIS_PID=$(pid_of redis) LOAD_POSTGRES_PID=$(pid_of postgres)
   export LOAD_REDIS_PID LOAD_POSTGRES_PID
-  "${CARGO_TARGET_DIR:-target}/release/$program" "$@" &
+  "${CARGO_TARGET_DIR:-target}/release/load" "$test" "$@" &
   echo "$! $(born "$!")" >"$run/load.pid"
   wait "$!"
 }

@@ -32,11 +32,10 @@ mod seats;
 mod store;
 mod turns;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::baseline;
 use crate::report;
 use crate::stand::{Place, Stand};
 
@@ -58,10 +57,7 @@ pub enum Group {
 
 /// What the program is told.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
-    #[command(subcommand)]
-    pub command: Option<Command>,
     /// A tenth of the crowd and shorter samples: to see that it works, not what it is worth.
     #[arg(long)]
     pub quick: bool,
@@ -70,17 +66,6 @@ pub struct Arguments {
     pub strict: bool,
     /// Only these groups.
     pub groups: Vec<Group>,
-}
-
-/// What it does instead.
-#[derive(Clone, Debug, clap::Subcommand)]
-pub enum Command {
-    /// Be the bare server that is compared with.
-    Baseline {
-        address: String,
-        /// JSON: what it answers.
-        fixtures: PathBuf,
-    },
 }
 
 /// How much is measured.
@@ -134,13 +119,7 @@ pub struct Bench {
 }
 
 /// Measures, prints, writes; fails when a row could not be measured.
-pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    if let Some(Command::Baseline { address, fixtures }) = &arguments.command {
-        baseline::serve(address, fixtures).await?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let place = Place::from_environment()?;
-    let folder = std::env::var_os("LOAD_RESULTS").map_or_else(|| place.folder.clone(), PathBuf::from);
+pub async fn run(arguments: Arguments, place: Place, folder: &Path) -> anyhow::Result<ExitCode> {
     let bench = Bench { stand: Stand::new(place), size: Size::of(&arguments) };
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for group in <Group as clap::ValueEnum>::value_variants() {
@@ -154,7 +133,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     report::progress("");
     report::say(&output::table(&rows).text());
-    output::write(&rows, &failures, &arguments, &folder)?;
+    output::write(&rows, &failures, &arguments, folder)?;
     for failure in &failures {
         report::say(failure);
     }
