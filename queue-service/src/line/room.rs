@@ -225,11 +225,13 @@ impl Room {
             Verdict::AlreadyInQueue => return Err(Refusal::AlreadyInQueue),
             Verdict::Draining => return Err(Refusal::Draining),
         };
-        self.view.until_connected(place).await;
-        self.view.hear_place(place);
+        let is_connected = self.view.is_connected(place).await;
+        if is_connected {
+            self.view.hear_place(place);
+        }
         let standing = match standing {
             // Told by the view, as every replica tells it: Redis is ahead of it.
-            Standing::Waiting { position } => {
+            Standing::Waiting { position } if is_connected => {
                 self.view.refresh().await;
                 Standing::Waiting { position: self.view.position_soon(place).await.unwrap_or(position) }
             }

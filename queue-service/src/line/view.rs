@@ -187,11 +187,14 @@ impl View {
         self.read_at(&self.reading(), |lines| lines.position(place))?
     }
 
-    /// Waits until a gap before this place was heard of, should there be one.
-    pub async fn until_connected(&self, place: u64) {
-        if self.read(|lines| lines.is_beyond_a_gap(place)).unwrap_or(false) {
+    /// Waits until a gap before this place was heard of, should there be one; whether it was. Else those in the gap,
+    /// who are nobody, would count as people in front.
+    pub async fn is_connected(&self, place: u64) -> bool {
+        let is_beyond = || self.read(|lines| lines.is_beyond_a_gap(place)).unwrap_or(false);
+        if is_beyond() {
             drop(tokio::time::timeout(PATIENCE, self.hear_again()).await);
         }
+        !is_beyond()
     }
 
     /// As [`View::position`]; waits, when need be, until the order of a draw is known.

@@ -3,7 +3,8 @@
 //!
 //! Rows are looked up one by one, `cross join lateral (… for update)` or `(… offset 0)`, and updated by their
 //! place: such a statement walks an index whatever the planner believes. Its plan is made once and kept, maybe
-//! of a time when the tables were empty.
+//! of a time when the tables were empty. Whether there is a row at all is asked with `order by … limit 1` for the same
+//! reason: `exists` may believe that any page will do, and read a million seats of other halls first.
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
@@ -65,15 +66,15 @@ pub async fn look(conn: &mut Conn, offset_ms: i64, questions: &[Question<'_>]) -
             coalesce(s.queue, c.queue) as queue,
             s.sales_open_at <= t.now and t.now < s.sales_close_at and s.cancelled_at is null as on_sale,
             s.max_seats_per_user as seat_limit,
-            exists (select 1 from seats where schedule_id = s.id) as has_seats,
+            (select true from seats where schedule_id = s.id order by number limit 1) is not null as has_seats,
             case when s.max_seats_per_user is null then 0 else (
                 select coalesce(sum(r.seat_count - r.refunded_count), 0) from reservations r
                 where r.user_id = w.user_id and r.schedule_id = s.id
                     and (r.status = 'confirmed' or (r.status = 'held' and r.expires_at > t.now))
             ) end as owned,
-            w.section is null or exists (
-                select 1 from seats where schedule_id = s.id and section = w.section
-            ) as has_section,
+            w.section is null or (
+                select true from seats where schedule_id = s.id and section = w.section order by number limit 1
+            ) is not null as has_section,
             coalesce(b.known, '{}') as known, coalesce(b.taken, '{}') as taken
         from wish w
         cross join t
