@@ -1,4 +1,5 @@
--- One hold of one seat of a date with a limit: `line_up`, `look` and `take` of holds/store.rs before they were batched.
+-- One hold of one seat of a date with a limit: `line_up`, `look` and `take` of holds/store.rs before they were batched,
+-- with the mended question whether the hall has seats.
 \set i :i + 1
 \set n :i * :clients + :client_id + 1
 begin;
@@ -14,7 +15,7 @@ select exists (
     coalesce(s.queue, c.queue) as queue,
     s.sales_open_at <= t.now and t.now < s.sales_close_at and s.cancelled_at is null as on_sale,
     s.max_seats_per_user as seat_limit,
-    exists (select 1 from seats where schedule_id = s.id) as has_seats,
+    (select true from seats where schedule_id = s.id order by number limit 1) is not null as has_seats,
     case when s.max_seats_per_user is null then 0 else (
         select coalesce(sum(r.seat_count - r.refunded_count), 0) from reservations r
         where r.user_id = md5(:prefix::text || :n::text)::uuid::text and r.schedule_id = s.id
