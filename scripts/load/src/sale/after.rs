@@ -44,7 +44,10 @@ pub async fn judge(
     );
     verdict.equal("seats sold, and seats of the hall", sold, arguments.seats.into());
     verdict.equal("seats still held, and none", held, 0);
-    let ended = [&counts.told, &counts.buyers, &counts.empty_handed, &counts.lapsed].map(number).iter().sum();
+    let ended = [&counts.told, &counts.turned_away, &counts.buyers, &counts.empty_handed, &counts.lapsed]
+        .map(number)
+        .iter()
+        .sum();
     verdict.equal(
         "people who lost their place because no connection was free, and none",
         number(&counts.lapsed),
@@ -62,7 +65,8 @@ pub async fn judge(
         ("people", format!("{}, in {} s", grouped(arguments.people), arguments.joining)),
         ("let in", grouped(number(&counts.let_in))),
         ("buyers", grouped(number(&counts.buyers))),
-        ("told that it is over", grouped(number(&counts.told))),
+        ("told in line that it is over", grouped(number(&counts.told))),
+        ("turned away at the door", grouped(number(&counts.turned_away))),
         ("let in and found nothing", grouped(number(&counts.empty_handed))),
         ("other ends", grouped(arguments.people.saturating_sub(ended))),
         ("admission log", audit.words.join("; ")),

@@ -59,8 +59,10 @@ enum Step {
 pub struct Counts {
     pub in_line: AtomicU64,
     pub let_in: AtomicU64,
-    /// Told that the sale is over, in line or at the door.
+    /// Told in line that the sale is over.
     pub told: AtomicU64,
+    /// Told so at the door.
+    pub turned_away: AtomicU64,
     pub buyers: AtomicU64,
     pub seats: AtomicU64,
     /// Were let in and found nothing.
@@ -184,7 +186,11 @@ impl Sale {
                 if !joins {
                     self.counts.in_line.fetch_sub(1, Relaxed);
                 }
-                let counted = if lapsed { &self.counts.lapsed } else { &self.counts.told };
+                let counted = match (lapsed, joins) {
+                    (true, _) => &self.counts.lapsed,
+                    (false, true) => &self.counts.turned_away,
+                    (false, false) => &self.counts.told,
+                };
                 counted.fetch_add(1, Relaxed);
                 Next::Done
             }
