@@ -34,6 +34,7 @@ pub mod crowd;
 pub mod http;
 pub mod line;
 pub mod outcome;
+pub mod program;
 pub mod queue_alone;
 pub mod report;
 pub mod sale;

@@ -211,7 +211,11 @@ fn a_failover_to_a_replica_that_is_behind_gets_back_what_replicas_and_tokens_kno
 #[test]
 fn resume_ends_the_holding() {
     let redis = forgetful();
-    let settings = json!({ "entry_ttl_seconds": 600, "claim_window_seconds": 60 });
+    // Three are let in before the loss, and nobody else by the time that passes.
+    let settings = json!({
+        "entry_ttl_seconds": 600, "claim_window_seconds": 60,
+        "admission": { "users": 3, "every_seconds": 3600 },
+    });
     world(redis.url()).queue(settings).run(async |world| {
         let people = world.users("person", 8);
         for person in &people {

@@ -195,7 +195,13 @@ fn a_lock_of_a_stranger_holds_up_one_user_only() {
                     answer.ok(201);
                 }
             }
-            assert!(count(world, "booking_alone_requests_total", "charge").await > 0);
+            eventually("who waits goes alone", async || {
+                match count(world, "booking_alone_requests_total", "charge").await {
+                    0 => Err("nobody yet".to_owned()),
+                    _ => Ok(()),
+                }
+            })
+            .await;
             run(&mut stranger, "rollback").await;
         };
         let (charged, ()) = futures_util::join!(waits, rest);
