@@ -1,6 +1,7 @@
 //! From settings to a service that listens.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -55,9 +56,12 @@ pub async fn start(config: Config, clock: Clock, lifecycle: &Lifecycle) -> anyho
 
     let addresses = Addresses { public: public.address(), ops: ops.address() };
     let (public_routes, ops_routes, _) = routes::all();
-    let public_routes =
-        serve::public(public_routes.with_state(app.clone()), &config.serve, app.limits.clone());
-    let public_routes = reports::http::measured(public_routes, app.window.clone());
+    let besides = serve::Public {
+        limits: app.limits.clone(),
+        at_once: Some(Arc::new(app.clone())),
+        watch: Some(app.window.clone()),
+    };
+    let public_routes = serve::public(public_routes.with_state(app.clone()), &config.serve, besides);
     let ops_routes = health::router(readiness(&app, lifecycle)).merge(ops_routes.with_state(app));
     public.serve("public listener", public_routes, &config.serve, lifecycle);
     let ops_routes = serve::ops(ops_routes, &config.serve, routes::PATIENT);

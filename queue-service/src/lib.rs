@@ -83,8 +83,9 @@ pub async fn start(config: Config, clock: Clock, lifecycle: &Lifecycle) -> anyho
     let addresses = Addresses { public: public.address(), ops: ops.address() };
     app.entry_tokens.keys.introduce(&app.queue_tokens).await;
     spawn_loops(&app, lifecycle);
-    let public_routes =
-        serve::public(public_routes.with_state(app.clone()), &config.serve, app.limits.clone());
+    let besides =
+        serve::Public { limits: app.limits.clone(), at_once: Some(Arc::new(app.clone())), watch: None };
+    let public_routes = serve::public(public_routes.with_state(app), &config.serve, besides);
     public.serve("public", public_routes, &config.serve, lifecycle);
     ops.serve("ops", serve::ops(ops_routes, &config.serve, &[]), &config.serve, lifecycle);
     tracing::info!(public = %addresses.public, ops = %addresses.ops, "queue-service serves");

@@ -43,8 +43,8 @@ fn public_api() -> Api<App> {
         .route(
             Endpoint::post("/v1/queues/{queue}/tokens", "Take a place in line, or find the one you have")
                 .credential(USER)
-                .answers::<line::http::Status>(200, "in line or let in already: the same place")
-                .answers::<line::http::Status>(201, "a new place")
+                .answers::<line::Status>(200, "in line or let in already: the same place")
+                .answers::<line::Status>(201, "a new place")
                 .refuses(&[&codes::UNAUTHORIZED, &codes::UNAVAILABLE, &codes::RATE_LIMITED])
                 .refuses(&[&refusals::QUEUE_NOT_FOUND, &refusals::ALREADY_IN_QUEUE])
                 .refuses(&[&refusals::QUEUE_CLOSED, &refusals::QUEUE_DRAINING, &codes::BODY_TOO_LARGE]),
@@ -52,7 +52,7 @@ fn public_api() -> Api<App> {
         )
         .route(
             ended(place(Endpoint::get("/v1/queues/{queue}/tokens/me", "Poll: where you stand")))
-                .answers::<line::http::Status>(200, "where you stand")
+                .answers::<line::Status>(200, "where you stand")
                 .answers_raw(303, "let in, and the client asked for text/html: where to go", ""),
             line::http::poll,
         )

@@ -13,8 +13,8 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::extract::MatchedPath;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -22,7 +22,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::telemetry::{LogFormat, TraceContext};
 
-pub(crate) const REQUEST_ID_HEADER: &str = "x-request-id";
+pub(crate) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+const TRACE_HEADER: HeaderName = HeaderName::from_static("traceparent");
 const MAX_REQUEST_ID: usize = 128;
 
 tokio::task_local! {
@@ -35,30 +36,46 @@ pub(crate) struct Asked {
     pub id: HeaderValue,
     pub method: Method,
     trace: Option<TraceContext>,
-    route: Option<MatchedPath>,
+    route: RouteName,
+}
+
+/// The route as it is declared: no path that a client invented.
+pub(crate) enum RouteName {
+    Declared(&'static str),
+    Matched(MatchedPath),
+    Unmatched,
 }
 
 impl Asked {
-    pub fn of(request: &Request) -> Self {
-        let headers = request.headers();
-        let trace = headers.get("traceparent").and_then(|value| value.to_str().ok());
+    pub fn of(method: &Method, headers: &HeaderMap, route: RouteName) -> Self {
+        let trace = headers.get(TRACE_HEADER).and_then(|value| value.to_str().ok());
         Self {
             id: request_id(headers),
-            method: request.method().clone(),
+            method: method.clone(),
             trace: trace.and_then(TraceContext::parse),
-            route: request.extensions().get().cloned(),
+            route,
         }
     }
 
-    /// The route as it is declared: no path that a client invented.
+    /// The route as it is declared.
     pub fn route(&self) -> &str {
-        self.route.as_ref().map_or("unmatched", MatchedPath::as_str)
+        match &self.route {
+            RouteName::Declared(route) => route,
+            RouteName::Matched(route) => route.as_str(),
+            RouteName::Unmatched => "unmatched",
+        }
     }
 
     /// Does for this request what `work` makes of it.
     pub fn around<W: Future>(self, work: impl FnOnce(Arc<Self>) -> W) -> impl Future<Output = W::Output> {
         let asked = Arc::new(self);
         CURRENT.scope(asked.clone(), work(asked))
+    }
+
+    /// As [`Asked::around`], for work that does not wait.
+    pub fn during<T>(self, work: impl FnOnce(&Self) -> T) -> T {
+        let asked = Arc::new(self);
+        CURRENT.sync_scope(asked.clone(), || work(&asked))
     }
 
     fn as_json(&self) -> serde_json::Value {
@@ -138,8 +155,6 @@ mod tests {
     use std::io;
     use std::sync::Mutex;
 
-    use axum::body::Body;
-
     use super::*;
 
     #[derive(Clone, Default)]
@@ -156,9 +171,8 @@ mod tests {
     }
 
     fn asked(headers: &[(&str, &str)]) -> Asked {
-        let request =
-            headers.iter().fold(Request::post("/"), |request, (name, value)| request.header(*name, *value));
-        Asked::of(&request.body(Body::empty()).unwrap())
+        let header = |(name, value): &(&str, &str)| (name.parse().unwrap(), value.parse().unwrap());
+        Asked::of(&Method::POST, &headers.iter().map(header).collect(), RouteName::Unmatched)
     }
 
     #[test]

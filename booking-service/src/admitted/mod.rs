@@ -21,8 +21,10 @@ mod store;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use axum::http::HeaderMap;
+use shared::extract::bearer;
 use shared::tokens::Untrusted;
-use shared::tokens::entry::{self, EntryVerifier};
+use shared::tokens::entry::{self, EntryClaims, EntryVerifier};
 use shared::tokens::user::UserTokens;
 
 pub use http::{Admitted, Anyone, Buyer, Guest, Operator, Row, point_to_queue};
@@ -104,6 +106,21 @@ fn add<'a>(set: &RwLock<Ended>, entries: impl IntoIterator<Item = &'a Entry>) {
     entries.into_iter().for_each(|entry| set.insert(&entry.jti, entry.exp));
 }
 
+/// Somebody who only looks; with the claims of the entry token, where the gate is closed.
+pub struct Visit(Option<Arc<EntryClaims>>);
+
+impl Visit {
+    /// The user, where one is known.
+    pub fn user(&self) -> Option<&str> {
+        self.0.as_ref().map(|claims| claims.sub.as_str())
+    }
+
+    /// Whether the visitor may look at what stands behind `queue`.
+    pub fn may_enter(&self, queue: &str) -> bool {
+        self.0.as_ref().is_none_or(|claims| claims.queue == queue)
+    }
+}
+
 /// Verifies credentials.
 pub struct Door {
     pub users: UserTokens,
@@ -140,6 +157,18 @@ impl Door {
         }
     }
 
+    /// Whoever may look at a row, without waiting: the entry token that was shown, where one is needed. `None`
+    /// when there is more to find out, or somebody to refuse.
+    pub fn look_in(&self, headers: &HeaderMap, gate: Gate) -> Option<Visit> {
+        if !self.gated.closes(gate) {
+            return Some(Visit(None));
+        }
+        let claims = self.entries.known(bearer(headers).ok()?)?;
+        let has_ended = self.ended.is_revoked(&claims.jti) || self.ended.is_spent(&claims.jti);
+        let is_storable = [&claims.jti, &claims.queue, &claims.sub].into_iter().all(|text| is_storable(text));
+        (!has_ended && is_storable).then_some(Visit(Some(claims)))
+    }
+
     async fn entry(&self, token: &str) -> Result<(String, Entry), Refusal> {
         let claims = self.entries.verify(token).await.map_err(|untrusted| match untrusted {
             Untrusted::Expired => Refusal::EntryExpired,
@@ -164,9 +193,9 @@ impl Door {
 
 /// Postgres text has no NUL; a signer that puts one into a name is not to be believed.
 fn storable(text: String) -> Result<String, Refusal> {
-    if text.is_empty() || text.contains('\0') {
-        Err(Refusal::Invalid(Untrusted::Malformed))
-    } else {
-        Ok(text)
-    }
+    if is_storable(&text) { Ok(text) } else { Err(Refusal::Invalid(Untrusted::Malformed)) }
+}
+
+fn is_storable(text: &str) -> bool {
+    !text.is_empty() && !text.contains('\0')
 }

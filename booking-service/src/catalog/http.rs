@@ -9,6 +9,7 @@ use serde::Deserialize;
 use shared::extract::{Query, Segment};
 use shared::page::{Page, PageOf, PageQuery};
 use shared::problem::Problem;
+use shared::serve::{AtOnce, Told};
 use uuid::Uuid;
 
 use super::model::{Concert, Dates, Schedule, is_start};
@@ -129,4 +130,25 @@ pub async fn seat_map(
         return Err(Problem::new(&codes::SCHEDULE_CANCELLED, "The date was cancelled."));
     }
     seat_maps::answer(&headers, shown.picture.ok_or(Refusal::SeatsNotReady)?).await
+}
+
+/// Most readings of a seat map: one that is kept here, by somebody who was here before. The others are [`seat_map`]'s.
+impl AtOnce for App {
+    fn answer(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        counted: &dyn Fn() -> Result<(), Problem>,
+    ) -> Option<Told> {
+        let id = path.strip_prefix("/v1/schedules/")?.strip_suffix("/seats")?.parse().ok()?;
+        let visit = self.door.look_in(headers, Gate::Seats)?;
+        let (date, picture) = self.seat_maps.look_at_once(id)?;
+        if date.is_cancelled || !visit.may_enter(&date.queue) {
+            return None;
+        }
+        let answer = seat_maps::answer_at_once(headers, &picture)?;
+        let counted =
+            counted().and_then(|()| visit.user().map_or(Ok(()), |user| self.limits.check_user(user)));
+        Some(Told { route: "/v1/schedules/{id}/seats", outcome: counted.map(|()| answer) })
+    }
 }

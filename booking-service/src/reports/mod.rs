@@ -6,7 +6,7 @@
 //!                                                                       │ at most once a second
 //!   once in 15 s: all queues ───────────────────────────────────────▶ count ─▶ POST …/stock
 //!
-//!   every public request ─ measured ─▶ Window (5 s, by the second) ─┐ every second
+//!   every public request ─ answered ─▶ Window (5 s, by the second) ─┐ every second
 //!   longest wait for a lane ────────────────────────────────────────┴────────▶ POST …/pressure
 //! ```
 //!
@@ -24,7 +24,6 @@
 //! - a request never waits for a report: both are loops of their own; a dead queue service is a line
 //!   in the log when it begins and one when it ends.
 
-pub mod http;
 mod model;
 mod pressure;
 mod stock;

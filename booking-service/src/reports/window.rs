@@ -7,7 +7,12 @@
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use shared::serve::Watch;
+
 use super::model::Reading;
+
+/// What is counted: the API, not its documents, and nothing that has no route.
+const COUNTED: &str = "/v1/";
 
 const SLOTS: usize = 5;
 /// With fewer requests a percentile or a rate would say nothing.
@@ -48,9 +53,17 @@ impl Default for Window {
     }
 }
 
+impl Watch for Window {
+    fn note(&self, route: &str, took: Duration, failed: bool) {
+        if route.starts_with(COUNTED) {
+            self.add(took, failed);
+        }
+    }
+}
+
 impl Window {
     /// One request that took so long, and failed when it was answered 5xx.
-    pub fn note(&self, took: Duration, failed: bool) {
+    fn add(&self, took: Duration, failed: bool) {
         let slot = &self.slots[self.current.load(Ordering::Relaxed)];
         slot.took[bucket(millis(took))].fetch_add(1, Ordering::Relaxed);
         if failed {
@@ -168,18 +181,18 @@ mod tests {
     #[test]
     fn the_slowest_of_a_hundred_is_not_the_p99_but_the_second_slowest_is() {
         let window = Window::default();
-        (0..98).for_each(|_| window.note(ms(3), false));
-        window.note(ms(12), false);
-        window.note(ms(9000), false);
+        (0..98).for_each(|_| window.add(ms(3), false));
+        window.add(ms(12), false);
+        window.add(ms(9000), false);
         assert_eq!(window.turn(QUIET).p99_ms, Some(12));
-        window.note(ms(9000), false);
+        window.add(ms(9000), false);
         assert!(window.turn(QUIET).p99_ms >= Some(9000));
     }
 
     #[test]
     fn failures_are_a_share_of_all() {
         let window = Window::default();
-        (0..40).for_each(|n| window.note(ms(1), n % 4 == 0));
+        (0..40).for_each(|n| window.add(ms(1), n % 4 == 0));
         let reading = window.turn(QUIET);
         assert_eq!((reading.error_rate, reading.requests), (Some(0.25), 40));
     }
@@ -187,10 +200,10 @@ mod tests {
     #[test]
     fn few_requests_say_nothing() {
         let window = Window::default();
-        (0..19).for_each(|_| window.note(ms(5), true));
+        (0..19).for_each(|_| window.add(ms(5), true));
         let reading = window.turn(QUIET);
         assert_eq!((reading.p99_ms, reading.error_rate, reading.requests), (None, None, 19));
-        window.note(ms(5), true);
+        window.add(ms(5), true);
         let reading = window.turn(QUIET);
         assert_eq!((reading.p99_ms, reading.error_rate, reading.requests), (Some(5), Some(1.0), 20));
     }
@@ -198,7 +211,7 @@ mod tests {
     #[test]
     fn five_seconds_later_all_is_forgotten() {
         let window = Window::default();
-        (0..20).for_each(|_| window.note(ms(700), true));
+        (0..20).for_each(|_| window.add(ms(700), true));
         let first = window.turn(ms(40));
         for _ in 0..4 {
             assert_eq!(window.turn(QUIET), first);

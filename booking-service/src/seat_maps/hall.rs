@@ -117,8 +117,13 @@ impl Hall {
 
     /// Whether it shows what was changed here at step `changed`, and is looked after.
     pub fn is_fresh(&self, changed: u64) -> bool {
-        let now = self.now();
-        now.covered > changed && now.covered_at.elapsed() < STALE
+        self.now().is_fresh(changed)
+    }
+
+    /// The date and the picture, when it is fresh ([`Hall::is_fresh`]).
+    pub fn shown(&self, changed: u64, offset_ms: i64) -> Option<(Arc<DateLine>, Arc<Picture>)> {
+        let mut now = self.now();
+        now.is_fresh(changed).then(|| (now.date.clone(), now.picture(&self.plan, offset_ms)))
     }
 
     /// The snapshot that read it, if no round has followed it yet.
@@ -154,19 +159,28 @@ impl Hall {
 
     /// What it shows now; `offset_ms` of the clock that judges deadlines.
     pub fn picture(&self, offset_ms: i64) -> Arc<Picture> {
-        let mut now = self.now();
-        let at = now.database.now(offset_ms);
-        match &now.picture {
-            Some(picture) if picture.is_true_at(at) => picture.clone(),
-            _ => {
-                let picture = Arc::new(self.plan.picture(&now.states, at));
-                now.picture = Some(picture.clone());
-                picture
-            }
-        }
+        self.now().picture(&self.plan, offset_ms)
     }
 
     fn now(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Now {
+    fn is_fresh(&self, changed: u64) -> bool {
+        self.covered > changed && self.covered_at.elapsed() < STALE
+    }
+
+    fn picture(&mut self, plan: &Plan, offset_ms: i64) -> Arc<Picture> {
+        let at = self.database.now(offset_ms);
+        match &self.picture {
+            Some(picture) if picture.is_true_at(at) => picture.clone(),
+            _ => {
+                let picture = Arc::new(plan.picture(&self.states, at));
+                self.picture = Some(picture.clone());
+                picture
+            }
+        }
     }
 }

@@ -7,40 +7,51 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use shared::problem::Problem;
 
-use super::picture::Picture;
+use super::picture::{Picture, ZIPPED};
 
 /// Smaller answers are not worth zipping.
 const WORTH_ZIPPING: usize = 1024;
 /// Larger ones are zipped where they do not hold up other requests.
 const LONG_WORK: usize = 256 * 1024;
-/// What ends the tag of a zipped map: other bytes, another tag.
-const ZIPPED: &str = ".gz";
 
 /// A map to whoever sent these headers: whole, zipped, or 304 when they have it.
 pub async fn answer(headers: &HeaderMap, picture: Arc<Picture>) -> Result<Response, Problem> {
-    let zipped = takes_gzip(headers) && picture.body().len() >= WORTH_ZIPPING;
-    let etag = format!("\"{}{}\"", picture.tag(), if zipped { ZIPPED } else { "" });
-    let tags = [
-        (header::ETAG, HeaderValue::from_str(&etag).map_err(Problem::internal)?),
-        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
-        (header::VARY, HeaderValue::from_static("accept-encoding")),
-    ];
-    if has_already(headers, picture.tag()) {
-        return Ok((StatusCode::NOT_MODIFIED, tags).into_response());
+    if let Some(answer) = answer_at_once(headers, &picture) {
+        return Ok(answer);
     }
-    let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if !zipped {
-        return Ok((tags, [json], picture.body()).into_response());
-    }
-    let gzip = (header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    Ok((tags, [json, gzip], zip(picture).await?).into_response())
+    let zipped = if picture.body().len() < LONG_WORK {
+        picture.zipped()
+    } else {
+        let picture = picture.clone();
+        tokio::task::spawn_blocking(move || picture.zipped()).await.map_err(Problem::internal)?
+    };
+    Ok(whole(&picture, Some(zipped)))
 }
 
-async fn zip(picture: Arc<Picture>) -> Result<Bytes, Problem> {
-    if picture.body().len() < LONG_WORK {
-        return Ok(picture.zipped());
+/// As [`answer`], unless it must be zipped first.
+pub fn answer_at_once(headers: &HeaderMap, picture: &Picture) -> Option<Response> {
+    let zips = takes_gzip(headers) && picture.body().len() >= WORTH_ZIPPING;
+    if has_already(headers, picture.tag()) {
+        return Some((StatusCode::NOT_MODIFIED, tags(picture, zips)).into_response());
     }
-    tokio::task::spawn_blocking(move || picture.zipped()).await.map_err(Problem::internal)
+    if zips { Some(whole(picture, Some(picture.zipped_before()?))) } else { Some(whole(picture, None)) }
+}
+
+fn whole(picture: &Picture, zipped: Option<Bytes>) -> Response {
+    let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let gzip = (header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    match zipped {
+        Some(zipped) => (tags(picture, true), [json, gzip], zipped).into_response(),
+        None => (tags(picture, false), [json], picture.body()).into_response(),
+    }
+}
+
+fn tags(picture: &Picture, zipped: bool) -> [(header::HeaderName, HeaderValue); 3] {
+    [
+        (header::ETAG, picture.etag(zipped)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
+        (header::VARY, HeaderValue::from_static("accept-encoding")),
+    ]
 }
 
 /// Whether `Accept-Encoding` names gzip, or everything, and not with a weight of 0.

@@ -150,6 +150,15 @@ impl SeatMaps {
             }
         }
     }
+
+    /// As [`SeatMaps::look`], for somebody who does not wait: `None` unless the map is kept here and fresh.
+    pub fn look_at_once(&self, schedule: Uuid) -> Option<(Arc<DateLine>, Arc<Picture>)> {
+        let slot = self.0.slots().get(&schedule)?.clone();
+        let hall = slot.hall.get()?;
+        let shown = hall.shown(slot.touched.load(Ordering::SeqCst), self.0.db.offset_ms())?;
+        *slot.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        Some(shown)
+    }
 }
 
 impl Parts {

@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::sync::OnceLock;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use axum::http::HeaderValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -24,6 +25,8 @@ use super::model::SeatStatus;
 const BEFORE_NUMBER: &str = r#"{"number":"#;
 const BEFORE_STATUS: &str = r#","status":""#;
 const AFTER_STATUS: &str = "\"}";
+/// What ends the tag of a zipped map: other bytes, another tag.
+pub const ZIPPED: &str = ".gz";
 
 /// The part of a hall's map that never changes.
 pub struct Plan {
@@ -41,6 +44,8 @@ pub struct Plan {
 pub struct Picture {
     /// Without quotes.
     tag: String,
+    etag: HeaderValue,
+    zipped_etag: HeaderValue,
     body: Bytes,
     zipped: OnceLock<Bytes>,
     /// When the last hold ran out that it shows as such.
@@ -92,8 +97,14 @@ impl Plan {
             State::Held { until } => Some(*until),
             State::Free | State::Sold => None,
         });
+        let tag = self.tag(&shown);
+        // In base64: any tag is fit for a header.
+        let etag =
+            |end| HeaderValue::from_str(&format!("\"{tag}{end}\"")).unwrap_or(HeaderValue::from_static(""));
         Picture {
-            tag: self.tag(&shown),
+            etag: etag(""),
+            zipped_etag: etag(ZIPPED),
+            tag,
             body: self.body(&shown).into(),
             zipped: OnceLock::new(),
             true_from: deadlines.clone().filter(|until| *until <= at).max(),
@@ -175,6 +186,11 @@ impl Picture {
         &self.tag
     }
 
+    /// The header that names it, as sent like this or zipped.
+    pub fn etag(&self, zipped: bool) -> HeaderValue {
+        if zipped { self.zipped_etag.clone() } else { self.etag.clone() }
+    }
+
     /// As JSON.
     pub fn body(&self) -> Bytes {
         self.body.clone()
@@ -183,6 +199,11 @@ impl Picture {
     /// The same, zipped; whoever asks first does the work.
     pub fn zipped(&self) -> Bytes {
         self.zipped.get_or_init(|| zip(&self.body)).clone()
+    }
+
+    /// The same, if somebody has done the work.
+    pub fn zipped_before(&self) -> Option<Bytes> {
+        self.zipped.get().cloned()
     }
 }
 

@@ -1,8 +1,7 @@
-//! The line on the wire.
+//! The line on the wire: the verbs. What they answer is in `status.rs`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
@@ -10,115 +9,20 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use shared::clock;
-use shared::extract::{Json as Body, Segment, Unread};
+use shared::extract::{Json as Body, Segment, Unread, bearer};
 use shared::problem::{Problem, codes};
+use shared::serve::{AtOnce, Told};
 use shared::tokens::user::is_user;
 
 use super::events::{LineEvent, Listener};
-use super::model::{Ended, Standing, Wait};
-use super::room::{Refusal, Room, Stay};
-use super::token::PlaceToken;
+use super::model::{Ended, Standing};
+use super::room::{Refusal, Room};
+use super::status::Status;
 use crate::app::App;
 use crate::caller::{Caller, Operator, User};
-use crate::queues::model::QueueState;
 use crate::refusals;
-
-/// Longer than most answers, so that writing one seldom moves it.
-const USUAL_LENGTH: usize = 640;
-
-/// The answer to a join, a poll, and the data of an event.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-#[expect(clippy::struct_field_names, reason = "the contract's name")]
-pub struct Status<'a> {
-    queue: &'a str,
-    queue_state: QueueState,
-    status: &'static str,
-    queue_token: String,
-    /// People in line before the caller, plus one; null unless waiting.
-    position: Option<u64>,
-    waiting: u64,
-    /// The lane that the place is in; null = everybody's. `position` counts within it.
-    lane: Option<&'a str>,
-    /// What is left to buy, as the booking service said last; null = unknown.
-    remaining: Option<u64>,
-    estimated_wait_seconds: Option<Wait>,
-    poll_after_ms: u64,
-    /// Until when the place lives without another poll; null = it does not lapse.
-    #[serde(serialize_with = "clock::as_rfc3339_or_null")]
-    token_expires_at: Option<DateTime<Utc>>,
-    #[serde(serialize_with = "clock::as_rfc3339_or_null")]
-    opens_at: Option<DateTime<Utc>>,
-    #[serde(serialize_with = "clock::as_rfc3339_or_null")]
-    admitted_at: Option<DateTime<Utc>>,
-    entry_token: Option<String>,
-    #[serde(serialize_with = "clock::as_rfc3339_or_null")]
-    entry_expires_at: Option<DateTime<Utc>>,
-    redirect_url: Option<&'a str>,
-}
-
-impl<'a> Status<'a> {
-    /// `sent`: the queue token of this place that the caller has sent.
-    fn of(app: &App, room: &'a Room, stay: &'a Stay, sent: Option<String>) -> Result<Self, Problem> {
-        let scene = &stay.scene;
-        let sign = || {
-            let place = PlaceToken { queue: room.id.clone(), user: stay.user.clone(), place: stay.place };
-            app.queue_tokens.sign(&place)
-        };
-        let silence = (scene.waiting_ttl_ms > 0).then(|| Duration::from_millis(scene.waiting_ttl_ms));
-        let mut status = Self {
-            queue: room.id.as_str(),
-            queue_state: scene.state,
-            status: "waiting",
-            queue_token: sent.filter(|sent| app.queue_tokens.is_up_to_date(sent)).unwrap_or_else(sign),
-            position: None,
-            waiting: scene.waiting,
-            lane: scene.lane_name(stay.place),
-            remaining: scene.remaining,
-            estimated_wait_seconds: None,
-            poll_after_ms: scene.poll_after_ms(stay.place, &stay.standing, stay.now, rand::random()),
-            token_expires_at: silence.map(|silence| stay.now + silence),
-            opens_at: scene.opens_at,
-            admitted_at: None,
-            entry_token: None,
-            entry_expires_at: None,
-            redirect_url: None,
-        };
-        match &stay.standing {
-            Standing::Scheduled => {
-                status.status = "scheduled";
-                status.token_expires_at = silence.zip(scene.opens_at).map(|(silence, at)| at + silence);
-            }
-            Standing::Waiting { position } => {
-                status.position = Some(*position);
-                // Positions are a moment older than the crowd.
-                status.waiting = scene.waiting.max(*position);
-                status.estimated_wait_seconds = scene.estimated_wait(stay.place, *position);
-            }
-            Standing::Active(admission) => {
-                let token =
-                    app.entry_tokens.sign(&room.id, &stay.user, admission).map_err(Problem::internal)?;
-                status.status = "active";
-                status.redirect_url = scene.redirect_url.as_deref();
-                status.admitted_at = Some(admission.admitted_at);
-                status.entry_token = Some(token);
-                status.entry_expires_at = DateTime::from_timestamp(admission.exp, 0);
-                status.token_expires_at = status.entry_expires_at;
-            }
-        }
-        Ok(status)
-    }
-
-    fn answer(&self, code: StatusCode) -> Result<Response, Problem> {
-        let mut body = Vec::with_capacity(USUAL_LENGTH);
-        serde_json::to_writer(&mut body, self).map_err(Problem::internal)?;
-        let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        Ok((code, json, body).into_response())
-    }
-}
 
 impl From<Ended> for Problem {
     fn from(ended: Ended) -> Self {
@@ -168,7 +72,7 @@ pub async fn join(
     let Unread = body?;
     let stay = room.join(&id, lane.as_deref()).await?;
     let code = if stay.fresh { StatusCode::CREATED } else { StatusCode::OK };
-    Status::of(&app, &room, &stay, None)?.answer(code)
+    Ok(Status::of(&app, &room, &stay, None)?.answer(code))
 }
 
 /// `GET /v1/queues/{queue}/tokens/me`
@@ -184,8 +88,33 @@ pub async fn poll(
         return Ok((StatusCode::SEE_OTHER, [(header::LOCATION, url.clone())]).into_response());
     }
     // A user token may name another place than one that was sent before.
-    let sent = if let Caller::Place { text, .. } = caller { Some(text) } else { None };
-    Status::of(&app, &room, &stay, sent)?.answer(StatusCode::OK)
+    let sent = if let Caller::Place { text, .. } = &caller { Some(text.as_str()) } else { None };
+    Ok(Status::of(&app, &room, &stay, sent)?.answer(StatusCode::OK))
+}
+
+/// Most polls: somebody in line who shows a queue token. The others are [`poll`]'s.
+impl AtOnce for App {
+    fn answer(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        counted: &dyn Fn() -> Result<(), Problem>,
+    ) -> Option<Told> {
+        let queue = path.strip_prefix("/v1/queues/")?.strip_suffix("/tokens/me")?;
+        let text = bearer(headers).ok()?;
+        let token = self.queue_tokens.verify(text)?;
+        let room = self.rooms.at_hand(queue).filter(|room| room.id == token.queue)?;
+        let glance = room.glance_at_once(token.place)?;
+        let counted = counted().and_then(|()| self.limits.check_user(&token.user));
+        let outcome = match counted {
+            Ok(()) => {
+                let stay = room.heed_at_once(&token.user, glance)?;
+                Status::of(self, &room, &stay, Some(text)).map(|status| status.answer(StatusCode::OK))
+            }
+            Err(refusal) => Err(refusal),
+        };
+        Some(Told { route: "/v1/queues/{queue}/tokens/me", outcome })
+    }
 }
 
 /// `DELETE /v1/queues/{queue}/tokens/me`

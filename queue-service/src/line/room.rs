@@ -62,6 +62,15 @@ pub struct Stay {
     pub fresh: bool,
 }
 
+/// Where a place in line stood a moment ago, by the view alone.
+#[derive(Debug)]
+pub struct Glance {
+    place: u64,
+    now_ms: i64,
+    standing: Standing,
+    scene: Arc<Scene>,
+}
+
 /// Why a verb of the line was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -165,8 +174,24 @@ impl Room {
 
     /// The standing of a place that is in line, by the view alone; `None` when only Redis can tell.
     fn glance(&self, user: &str, place: u64) -> Option<Stay> {
+        self.heed(user, self.standing(place, self.view.sight(place))?)
+    }
+
+    /// As [`Room::glance`] for somebody who does not wait, in two steps: this one changes nothing.
+    pub fn glance_at_once(&self, place: u64) -> Option<Glance> {
+        self.standing(place, self.view.fresh_sight(place)?)
+    }
+
+    /// The second step: a sign of life; `None` when only Redis can tell.
+    pub fn heed_at_once(&self, user: &str, glance: Glance) -> Option<Stay> {
+        let stay = self.heed(user, glance)?;
+        self.polls_of_view.increment(1);
+        Some(stay)
+    }
+
+    fn standing(&self, place: u64, (now_ms, sight): (i64, Sight)) -> Option<Glance> {
+        let Sight::InLine { position } = sight else { return None };
         let scene = self.view.scene()?;
-        let (now_ms, Sight::InLine { position }) = self.view.sight(place) else { return None };
         let standing = match scene.state {
             QueueState::Closed => return None,
             // Whether it has opened since is for Redis to say.
@@ -177,6 +202,10 @@ impl Room {
             _ if scene.opens_at.is_some_and(|at| at.timestamp_millis() > now_ms) => Standing::Scheduled,
             _ => Standing::Waiting { position: position? },
         };
+        Some(Glance { place, now_ms, standing, scene })
+    }
+
+    fn heed(&self, user: &str, Glance { place, now_ms, standing, scene }: Glance) -> Option<Stay> {
         let silence_ms = i64::try_from(scene.waiting_ttl_ms).unwrap_or(i64::MAX);
         let lapses = standing != Standing::Scheduled && silence_ms > 0;
         let since_ms = scene.silence_since().map_or(0, |at| at.timestamp_millis());

@@ -7,7 +7,9 @@
 //! ```
 //!
 //! Four bytes a place, in chunks as in Redis; a poll is two atomic operations, without a lock on the way.
-//! What was marked and not yet written is lost with the replica: a fifth of a second, within the grace.
+//! What was marked and not yet written is lost with the replica: a fifth of a second, within the grace. Who polls
+//! over and over is written once a second only, where nobody lapses before many seconds ([`Rhythm`]): so a
+//! client that does not wait as long as it was told costs Redis no more than one that does.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -33,6 +35,17 @@ struct Chunk {
     seen: Box<[AtomicU32]>,
     /// A bit for each place whose sign is not written yet.
     unwritten: Box<[AtomicU64]>,
+    /// A bit for each place that was written lately; only who writes touches it.
+    written: Box<[AtomicU64]>,
+}
+
+/// What is written in a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rhythm {
+    /// All that is not written yet.
+    All,
+    /// What was not written since the last round of [`Rhythm::All`]; the rest is kept for the next one.
+    First,
 }
 
 /// One place and when it was seen.
@@ -98,11 +111,11 @@ impl Signs {
         kept.seen.iter().zip(words).map(merge).collect()
     }
 
-    /// What is not written yet, chunk by chunk; it counts as written from now on.
-    pub fn take_unwritten(&self) -> Vec<Sign> {
+    /// What is to be written, chunk by chunk; it counts as written from now on.
+    pub fn take_unwritten(&self, rhythm: Rhythm) -> Vec<Sign> {
         let mut signs = Vec::new();
         for (number, chunk) in self.chunks.load().iter() {
-            chunk.take_unwritten(number * SEEN_CHUNK, &mut signs);
+            chunk.take_unwritten(number * SEEN_CHUNK, rhythm, &mut signs);
         }
         signs
     }
@@ -143,8 +156,8 @@ impl Signs {
 impl Chunk {
     fn new() -> Self {
         let seen = (0..PLACES).map(|_| AtomicU32::new(0)).collect();
-        let unwritten = (0..PLACES / 64).map(|_| AtomicU64::new(0)).collect();
-        Self { seen, unwritten }
+        let bits = || (0..PLACES / 64).map(|_| AtomicU64::new(0)).collect();
+        Self { seen, unwritten: bits(), written: bits() }
     }
 
     fn mark(&self, at: usize, now_ms: i64) {
@@ -162,12 +175,12 @@ impl Chunk {
         (seen > 0).then(|| i64::from(seen) * 100 + SEEN_EPOCH_MS)
     }
 
-    fn take_unwritten(&self, first: u64, signs: &mut Vec<Sign>) {
-        for (at, word) in self.unwritten.iter().enumerate() {
-            if word.load(Ordering::Relaxed) == 0 {
-                continue;
-            }
-            let mut bits = word.swap(0, Ordering::Acquire);
+    fn take_unwritten(&self, first: u64, rhythm: Rhythm, signs: &mut Vec<Sign>) {
+        for (at, (word, written)) in self.unwritten.iter().zip(&self.written).enumerate() {
+            let before = if rhythm == Rhythm::All { 0 } else { written.load(Ordering::Relaxed) };
+            let is_due = word.load(Ordering::Relaxed) & !before != 0;
+            let mut bits = if is_due { word.fetch_and(before, Ordering::Acquire) & !before } else { 0 };
+            written.store(before | bits, Ordering::Relaxed);
             while bits != 0 {
                 let place = at * 64 + bits.trailing_zeros() as usize;
                 signs.push((first + place as u64, self.seen[place].load(Ordering::Relaxed)));
@@ -207,7 +220,7 @@ mod tests {
         assert!(!signs.mark_if(7, SEEN_EPOCH_MS + 1_000, |last| last.is_some()));
         assert!(signs.mark_if(7, SEEN_EPOCH_MS + 1_000, |last| last.is_none()));
         assert!(signs.mark_if(7, SEEN_EPOCH_MS + 2_000, |last| last == Some(SEEN_EPOCH_MS + 1_000)));
-        assert_eq!(signs.take_unwritten(), [(7, 20)]);
+        assert_eq!(signs.take_unwritten(Rhythm::All), [(7, 20)]);
     }
 
     #[test]
@@ -227,12 +240,27 @@ mod tests {
             (last(&signs, 64), last(&signs, 65), last(&signs, 9 * SEEN_CHUNK)),
             (Some(now), None, None)
         );
-        let mut unwritten = signs.take_unwritten();
+        let mut unwritten = signs.take_unwritten(Rhythm::All);
         unwritten.sort_unstable();
         assert_eq!(unwritten, [(1, 10), (64, 10), (SEEN_CHUNK + 3, 10)]);
-        assert_eq!(signs.take_unwritten(), []);
+        assert_eq!(signs.take_unwritten(Rhythm::All), []);
         signs.give_back(&Beat { seen: 9, places: vec![64] });
-        assert_eq!(signs.take_unwritten(), [(64, 10)]);
+        assert_eq!(signs.take_unwritten(Rhythm::All), [(64, 10)]);
+    }
+
+    #[test]
+    fn who_is_marked_over_and_over_is_written_in_the_first_round_and_in_the_next_of_all() {
+        let (signs, later) = (Signs::default(), SEEN_EPOCH_MS + 2_000);
+        let mut rounds = vec![(Rhythm::First, vec![(7, 20)])];
+        rounds.extend([(Rhythm::First, vec![]), (Rhythm::All, vec![(7, 20)]), (Rhythm::First, vec![])]);
+        for (rhythm, written) in rounds {
+            signs.mark(7, later);
+            assert_eq!(signs.take_unwritten(rhythm), written);
+        }
+        signs.mark(8, later);
+        assert_eq!(signs.take_unwritten(Rhythm::First), [(8, 20)], "another is not held up");
+        assert_eq!(signs.take_unwritten(Rhythm::All), [(7, 20)]);
+        assert_eq!(signs.take_unwritten(Rhythm::All), []);
     }
 
     #[test]

@@ -12,12 +12,16 @@ use std::time::Duration;
 use super::feed::{self, LaneNumbers};
 use super::model::Scene;
 use super::room::Room;
-use super::signs::{GRACE_MS, beats};
+use super::signs::{GRACE_MS, Rhythm, beats};
 use super::store;
 use crate::keys::{LANE, SEEN_CHUNK, SEEN_EPOCH_MS};
 use crate::redis::{StoreError, When};
 
 const BEAT_EVERY: Duration = Duration::from_millis(200);
+/// Rounds from one that writes everything to the next.
+const ALL_AFTER: u64 = 5;
+/// Where people lapse sooner, every round writes everything.
+const UNHURRIED_MS: u64 = 20_000;
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// A long line is swept less often: a chunk is a quarter of a megabyte.
 const PER_CHUNK: Duration = Duration::from_millis(50);
@@ -27,9 +31,12 @@ const BATCH: usize = 300;
 
 /// Writes a room's signs of life until dropped.
 pub async fn beat(room: Arc<Room>) {
-    loop {
+    for round in 0_u64.. {
         tokio::time::sleep(BEAT_EVERY).await;
-        for beat in beats(room.signs.take_unwritten(), room.view.now_ms()) {
+        let lapses_late =
+            room.view.scene().is_some_and(|scene| !(1..UNHURRIED_MS).contains(&scene.waiting_ttl_ms));
+        let rhythm = if lapses_late && round % ALL_AFTER != 0 { Rhythm::First } else { Rhythm::All };
+        for beat in beats(room.signs.take_unwritten(rhythm), room.view.now_ms()) {
             let when = When::now(&room.clock);
             if let Err(error) = feed::beat(&room.redis, &room.keys, when, &beat).await {
                 tracing::debug!(queue = room.id.as_str(), %error, "cannot write signs of life");

@@ -174,12 +174,22 @@ impl View {
 
     /// The time of Redis, and where a place stands. Answers `Elsewhere` too while the view is not fit to tell.
     pub fn sight(&self, place: u64) -> (i64, Sight) {
+        self.sight_at(&self.reading(), place)
+    }
+
+    /// As [`View::sight`], for somebody who does not wait: `None` while what is told is not fresh.
+    pub fn fresh_sight(&self, place: u64) -> Option<(i64, Sight)> {
         let reading = self.reading();
+        self.note_asked(&reading);
+        reading.is_fresh().then(|| self.sight_at(&reading, place))
+    }
+
+    fn sight_at(&self, reading: &Reading, place: u64) -> (i64, Sight) {
         let sight = |lines: &Lines| {
             let is_in_line = lines.has(place);
             if is_in_line { Sight::InLine { position: lines.position(place) } } else { Sight::Elsewhere }
         };
-        (reading.now_ms(), self.read_at(&reading, sight).unwrap_or(Sight::Elsewhere))
+        (reading.now_ms(), self.read_at(reading, sight).unwrap_or(Sight::Elsewhere))
     }
 
     /// The position of a place that is in line, at the horizon.
@@ -213,14 +223,18 @@ impl View {
     /// Waits, briefly, until what is told is fresh.
     pub async fn refresh(&self) {
         let reading = self.reading();
+        self.note_asked(&reading);
+        if !reading.is_fresh() && !self.failing.load(Ordering::Relaxed) {
+            let patience = if reading.pulse.unsure_rounds > 0 { NEWCOMERS_PATIENCE } else { PATIENCE };
+            Box::pin(self.until_fresh(patience)).await;
+        }
+    }
+
+    fn note_asked(&self, reading: &Reading) {
         let ours_ms = reading.ours_us / 1_000;
         // A store of what stands there already would be fought over by the threads that answer.
         if self.last_asked.load(Ordering::Relaxed) != ours_ms {
             self.last_asked.store(ours_ms, Ordering::Relaxed);
-        }
-        if !reading.is_fresh() && !self.failing.load(Ordering::Relaxed) {
-            let patience = if reading.pulse.unsure_rounds > 0 { NEWCOMERS_PATIENCE } else { PATIENCE };
-            Box::pin(self.until_fresh(patience)).await;
         }
     }
 

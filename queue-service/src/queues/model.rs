@@ -103,6 +103,17 @@ impl QueueState {
         }
     }
 
+    /// As it is told.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Open => "open",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+            Self::Closed => "closed",
+        }
+    }
+
     /// Whether people are being let in.
     pub fn admits(self) -> bool {
         matches!(self, Self::Open | Self::Draining)

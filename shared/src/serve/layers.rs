@@ -26,14 +26,13 @@ use super::quiet::Quiet;
 use super::{PATIENCE, Stack};
 use crate::extract::TooLarge;
 use crate::problem::{Problem, Refused, codes};
-use crate::request::{Asked, REQUEST_ID_HEADER};
+use crate::request::{Asked, REQUEST_ID_HEADER, RouteName};
 
 /// The address at the other end of the connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-pub(super) fn around(routes: Router, stack: Stack) -> Router {
-    let stack = Arc::new(stack);
+pub(super) fn around(routes: Router, stack: Arc<Stack>) -> Router {
     routes
         .fallback(|| async { Problem::new(&codes::NOT_FOUND, "There is nothing at this path.") })
         .method_not_allowed_fallback(|| async {
@@ -54,6 +53,12 @@ trait Route: Service<Request, Response = Response, Error = Infallible, Future: S
 impl<S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Send> Route for S {}
 
 impl Stack {
+    fn watched(&self, asked: &Asked, took: Duration, failed: bool) {
+        if let Some(watch) = &self.watch {
+            watch.note(asked.route(), took, failed);
+        }
+    }
+
     fn time_for(&self, request: &Request) -> Duration {
         let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         if path.is_some_and(|path| self.patient.contains(&path)) { PATIENCE } else { self.timeout }
@@ -71,21 +76,38 @@ impl<S: Route + Clone + 'static> Service<Request> for Around<S> {
 
     fn call(&mut self, request: Request) -> Self::Future {
         let started = now();
-        let asked = Asked::of(&request);
+        let route = request.extensions().get().cloned().map_or(RouteName::Unmatched, RouteName::Matched);
+        let asked = Asked::of(request.method(), request.headers(), route);
         let stack = self.stack.clone();
         let limited = AssertUnwindSafe(limit(stack.clone(), self.route.clone(), request)).catch_unwind();
         Box::pin(asked.around(move |asked| async move {
+            let unanswered = Unanswered { stack: &stack, asked: &asked, started };
             let answer = limited.await.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+            std::mem::forget(unanswered);
             Ok(observe(&stack, &asked, started, answer.unwrap_or_else(Problem::into_response)))
         }))
     }
 }
 
+/// A client that gives up before the answer has waited, too.
+struct Unanswered<'a> {
+    stack: &'a Stack,
+    asked: &'a Asked,
+    started: Instant,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.stack.watched(self.asked, self.started.elapsed(), false);
+    }
+}
+
 /// Gives the answer the request's id, a log line and its metrics.
-fn observe(stack: &Stack, asked: &Asked, started: Instant, mut response: Response) -> Response {
+pub(super) fn observe(stack: &Stack, asked: &Asked, started: Instant, mut response: Response) -> Response {
     let elapsed = started.elapsed();
     log(&stack.quiet, &response, elapsed);
     stack.tally.count(asked.route(), &asked.method, response.status(), elapsed);
+    stack.watched(asked, elapsed, response.status().is_server_error());
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID_HEADER, asked.id.clone());
     // What does not say otherwise is of one person and one moment.
@@ -109,7 +131,7 @@ fn log(quiet: &Quiet, response: &Response, elapsed: Duration) {
     }
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Problem {
+pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Problem {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     Problem::internal(format!("panic: {}", text.unwrap_or_default()))
@@ -166,6 +188,6 @@ fn limit_body(most: usize, mut request: Request) -> (Request, Option<Leftover>) 
 
 /// Latency is measured on the monotonic clock; no decision depends on it.
 #[expect(clippy::disallowed_methods, reason = "measures, decides nothing")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }

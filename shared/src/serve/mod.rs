@@ -3,13 +3,16 @@
 //! ```text
 //!  accept ─ connection cap ─ header time-out ─┐
 //!                                             ▼
-//!   request id ─ panic ─ rate limit ─ overload ─ time-out ─ body limit ─ routes
+//!   at hand? ─ yes ─▶ answered at once
+//!      └ no ─▶ request id ─ panic ─ rate limit ─ overload ─ time-out ─ body limit ─ routes
 //! ```
 //!
 //! Every refusal of every layer is a problem. The public listener is for clients; the ops
 //! listener (`/livez`, `/readyz`, `/metrics`, `/admin`, `/internal`) is for operators and for the
 //! other service and must not be reachable from outside.
 
+mod at_once;
+mod idle;
 mod layers;
 mod leftover;
 mod listener;
@@ -23,6 +26,7 @@ use std::time::Duration;
 
 use axum::Router;
 
+pub use at_once::{AtOnce, Told};
 pub use layers::Peer;
 pub use listener::{Bound, bind};
 
@@ -49,6 +53,33 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 const PUBLIC_BODY_LIMIT: usize = 64 * 1024;
 const OPS_BODY_LIMIT: usize = 1024 * 1024;
 
+/// Hears how long each request took, and whether it was answered 5xx. Who gave up has waited so long, too.
+pub trait Watch: Send + Sync + 'static {
+    /// `route`: as the router has it.
+    fn note(&self, route: &str, took: Duration, failed: bool);
+}
+
+/// What a public listener has besides its routes.
+pub struct Public {
+    pub limits: Arc<Limits>,
+    pub at_once: Option<Arc<dyn AtOnce>>,
+    pub watch: Option<Arc<dyn Watch>>,
+}
+
+/// What a listener answers with. Clones are the same.
+#[derive(Clone)]
+pub struct Answers {
+    routes: Router,
+    stack: Option<Arc<Stack>>,
+}
+
+/// Nothing stands around these.
+impl From<Router> for Answers {
+    fn from(routes: Router) -> Self {
+        Self { routes, stack: None }
+    }
+}
+
 /// What differs between listeners.
 struct Stack {
     tally: Tally,
@@ -58,18 +89,29 @@ struct Stack {
     patient: &'static [&'static str],
     load: Load,
     limits: Option<Arc<Limits>>,
+    at_once: Option<Arc<dyn AtOnce>>,
+    watch: Option<Arc<dyn Watch>>,
     /// What this listener has logged.
     quiet: Quiet,
 }
 
 /// The layer stack of the public listener around `routes`.
-pub fn public(routes: Router, config: &ServeConfig, limits: Arc<Limits>) -> Router {
-    layers::around(routes, Stack { limits: Some(limits), ..Stack::new("public", PUBLIC_BODY_LIMIT, config) })
+pub fn public(routes: Router, config: &ServeConfig, public: Public) -> Answers {
+    let Public { limits, at_once, watch } = public;
+    let stack = Stack::new("public", PUBLIC_BODY_LIMIT, config);
+    Answers::new(routes, Stack { limits: Some(limits), at_once, watch, ..stack })
 }
 
 /// The layer stack of the ops listener around `routes`; those named in `patient` have an hour.
-pub fn ops(routes: Router, config: &ServeConfig, patient: &'static [&'static str]) -> Router {
-    layers::around(routes, Stack { patient, ..Stack::new("ops", OPS_BODY_LIMIT, config) })
+pub fn ops(routes: Router, config: &ServeConfig, patient: &'static [&'static str]) -> Answers {
+    Answers::new(routes, Stack { patient, ..Stack::new("ops", OPS_BODY_LIMIT, config) })
+}
+
+impl Answers {
+    fn new(routes: Router, stack: Stack) -> Self {
+        let stack = Arc::new(stack);
+        Self { routes: layers::around(routes, stack.clone()), stack: Some(stack) }
+    }
 }
 
 impl Stack {
@@ -81,6 +123,8 @@ impl Stack {
             patient: &[],
             load: Load::new(config.max_requests),
             limits: None,
+            at_once: None,
+            watch: None,
             quiet: Quiet::default(),
         }
     }

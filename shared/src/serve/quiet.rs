@@ -95,7 +95,8 @@ mod tests {
             .route("/down", get(async || Problem::unavailable("database", "refused")))
             .route("/crowded", get(async || Problem::new(&codes::UNAVAILABLE, "Others.").usual()))
             .route("/broken", get(async || Problem::internal("a fault")));
-        let routes = layers::around(routes, Stack::new("test", 1024, &crate::serve::tests::settings()));
+        let routes =
+            layers::around(routes, Stack::new("test", 1024, &crate::serve::tests::settings()).into());
         for path in ["/crowded", "/down", "/broken"] {
             for _ in 0..50 {
                 let request = Request::get(path).body(Body::empty()).unwrap();

@@ -20,22 +20,31 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::idle::Busy;
+
+/// Answers that are written in one piece.
+const SMALL: usize = 2048;
+
 /// See the module.
 pub struct Deadlined {
     stream: TcpStream,
     limit: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
+    busy: Busy,
 }
 
 impl Deadlined {
-    /// `limit`: how long bytes may wait while none is taken.
-    pub fn new(stream: TcpStream, limit: Duration) -> Self {
-        Self { stream, limit, deadline: None }
+    /// `limit`: how long bytes may wait while none is taken. Whoever takes some is `busy`.
+    pub fn new(stream: TcpStream, limit: Duration, busy: Busy) -> Self {
+        Self { stream, limit, deadline: None, busy }
     }
 
     fn judge<T>(&mut self, written: Poll<Result<T>>, context: &mut Context<'_>) -> Poll<Result<T>> {
         if written.is_ready() {
-            self.deadline = None;
+            if self.deadline.is_some() {
+                self.deadline = None;
+            }
+            self.busy.note();
             return written;
         }
         let limit = self.limit;
@@ -58,7 +67,11 @@ impl AsyncWrite for Deadlined {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        let mut room = [0; SMALL];
+        let written = match gathered(slices, &mut room) {
+            Some(bytes) => Pin::new(&mut self.stream).poll_write(context, bytes),
+            None => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
+        };
         self.judge(written, context)
     }
 
@@ -74,6 +87,17 @@ impl AsyncWrite for Deadlined {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
+}
+
+/// The slices as one; `None` when they are too long for the room. To copy so little is cheaper than to have the
+/// kernel walk a list.
+fn gathered<'a>(slices: &[IoSlice<'_>], room: &'a mut [u8]) -> Option<&'a [u8]> {
+    let mut length = 0;
+    for slice in slices {
+        room.get_mut(length..length + slice.len())?.copy_from_slice(slice);
+        length += slice.len();
+    }
+    room.get(..length)
 }
 
 impl AsyncRead for Deadlined {
@@ -158,6 +182,13 @@ mod tests {
             }
         };
         timeout(SOON, reading).await.expect(word);
+    }
+
+    #[test]
+    fn small_slices_are_one() {
+        let slices = [&b"head "[..], b"", b"body"].map(IoSlice::new);
+        assert_eq!(gathered(&slices, &mut [0; 9]), Some(&b"head body"[..]));
+        assert_eq!(gathered(&slices, &mut [0; 8]), None);
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::keys::SigningKey;
-use super::memory::Memory;
+use super::memory::{Memory, fingerprint};
 use super::{PublicKeys, Untrusted, check_times, verified};
 use crate::clock::Clock;
 
@@ -64,10 +64,21 @@ impl EntryVerifier {
     pub async fn verify(&self, token: &str) -> Result<Arc<EntryClaims>, Untrusted> {
         let claims =
             verified(token, |typ| typ == Some(TYPE), &self.keys, &self.memory, |claims| claims).await?;
+        self.judge(&claims)?;
+        Ok(claims)
+    }
+
+    /// As [`EntryVerifier::verify`], of a token that was verified before; `None` for any other, and when it
+    /// is refused.
+    pub fn known(&self, token: &str) -> Option<Arc<EntryClaims>> {
+        let claims = self.memory.find(&fingerprint(token)?, &self.keys)?;
+        self.judge(&claims).is_ok().then_some(claims)
+    }
+
+    fn judge(&self, claims: &EntryClaims) -> Result<(), Untrusted> {
         if claims.iss != self.issuer || claims.aud != AUDIENCE {
             return Err(Untrusted::WrongAudience);
         }
-        check_times(claims.exp, Some(claims.nbf), self.clock.unix_seconds())?;
-        Ok(claims)
+        check_times(claims.exp, Some(claims.nbf), self.clock.unix_seconds())
     }
 }

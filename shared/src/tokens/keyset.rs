@@ -147,12 +147,24 @@ impl PublicKeys {
     }
 
     pub(super) fn at_hand(&self, kid: Option<&str>) -> Option<Arc<Key>> {
-        let keys = self.keys.load_full()?;
-        match kid {
-            Some(kid) => keys.get(kid).cloned(),
-            None if keys.len() == 1 => keys.values().next().cloned(),
-            None => None,
-        }
+        named(self.keys.load().as_ref()?, kid).cloned()
+    }
+
+    /// Whether this is the key of that name at present.
+    pub(super) fn has(&self, kid: Option<&str>, key: &Arc<Key>) -> bool {
+        self.keys
+            .load()
+            .as_ref()
+            .and_then(|keys| named(keys, kid))
+            .is_some_and(|known| Arc::ptr_eq(known, key))
+    }
+}
+
+fn named<'k>(keys: &'k Keys, kid: Option<&str>) -> Option<&'k Arc<Key>> {
+    match kid {
+        Some(kid) => keys.get(kid),
+        None if keys.len() == 1 => keys.values().next(),
+        None => None,
     }
 }
 

@@ -42,12 +42,6 @@ struct Known<T> {
     key: Arc<Key>,
 }
 
-impl<T> Clone for Known<T> {
-    fn clone(&self) -> Self {
-        Self { claims: self.claims.clone(), kid: self.kid.clone(), key: self.key.clone() }
-    }
-}
-
 /// See the module.
 pub(super) struct Memory<T> {
     halves: Mutex<Halves<T>>,
@@ -73,18 +67,16 @@ impl<T> Memory<T> {
 
     /// The claims of a token that was verified before, by a key that is in `keys` today.
     pub(super) fn find(&self, token: &Fingerprint, keys: &PublicKeys) -> Option<Arc<T>> {
-        let known = {
-            let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(known) = halves.young.get(token) {
-                known.clone()
-            } else {
-                let known = halves.old.remove(token)?;
-                halves.keep(*token, known.clone(), self.half);
-                known
-            }
-        };
-        let today = keys.at_hand(known.kid.as_deref())?;
-        Arc::ptr_eq(&today, &known.key).then_some(known.claims)
+        let still =
+            |known: &Known<T>| keys.has(known.kid.as_deref(), &known.key).then(|| known.claims.clone());
+        let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = halves.young.get(token) {
+            return still(known);
+        }
+        let known = halves.old.remove(token)?;
+        let claims = still(&known);
+        halves.keep(*token, known, self.half);
+        claims
     }
 
     /// Remembers a token that `key` has verified.
