@@ -72,10 +72,10 @@ impl App {
         let db = Db::new(url, database.database_max_connections, clock.clone())
             .map_err(|error| format!("DATABASE_URL cannot be read: {error}"))?;
         let source = KeySource::parse(&config.entry_jwks_url);
-        let entry_keys = Arc::new(PublicKeys::new(source, http.clone(), clock.clone()));
+        let entry_keys = Arc::new(PublicKeys::new(source, http.clone(), clock.clone(), lifecycle));
         let ended = EndedEntries::default();
         let door = Door {
-            users: UserTokens::new(&config.users, http, clock.clone()).await?,
+            users: UserTokens::new(&config.users, http, clock.clone(), lifecycle).await?,
             entries: EntryVerifier::new(entry_keys.clone(), config.entry_issuer.clone(), clock),
             gated: config.sale.gated.clone(),
             ended: ended.clone(),

@@ -150,6 +150,16 @@ impl Drop for Open {
 impl Db {
     /// A pool of `connections` to `url`; connects when first used.
     pub fn new(url: &str, connections: u32, clock: Clock) -> Result<Self> {
+        Self::connecting(options(url)?, connections, clock)
+    }
+
+    /// As [`Db::new`], for what is done anew when it was lost: a commit does not wait for the disk, and what was
+    /// committed in the last moment before the server's end may not have been.
+    pub fn unflushed(url: &str, connections: u32, clock: Clock) -> Result<Self> {
+        Self::connecting(options(url)?.options([("synchronous_commit", "off")]), connections, clock)
+    }
+
+    fn connecting(options: PgConnectOptions, connections: u32, clock: Clock) -> Result<Self> {
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_LIMIT)
@@ -167,7 +177,7 @@ impl Db {
                     answer.map_err(|_| sqlx::Error::PoolTimedOut)?.map(|()| true)
                 })
             })
-            .connect_lazy_with(options(url)?.options(LIMITS));
+            .connect_lazy_with(options.options(LIMITS));
         let lanes = Arc::new(Semaphore::new(connections as usize));
         Ok(Self { pool, lanes, longest_wait_us: Arc::default(), clock })
     }

@@ -50,9 +50,7 @@ pub async fn start(config: Config, clock: Clock, lifecycle: &Lifecycle) -> anyho
     }
     followers::load(&app.db, &app.door.ended).await?;
     follow_keys(&app, lifecycle).await;
-    run_loops(&app, &config, http, lifecycle);
-    let url = config.database.database_url.expose_secret();
-    seat_maps::run(lifecycle, &app.seat_maps, db::Db::new(url, ASIDE, app.db.clock().clone())?);
+    run_loops(&app, &config, http, lifecycle)?;
 
     let addresses = Addresses { public: public.address(), ops: ops.address() };
     let (public_routes, ops_routes, _) = routes::all();
@@ -89,7 +87,7 @@ async fn follow_keys(app: &App, lifecycle: &Lifecycle) {
     }
 }
 
-fn run_loops(app: &App, config: &Config, http: reqwest::Client, lifecycle: &Lifecycle) {
+fn run_loops(app: &App, config: &Config, http: reqwest::Client, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     let (base, secret) = (config.queue_ops_url.clone(), config.secrets.service_token.clone());
     let queue = QueueService { http, base, secret };
     let ended = app.door.ended.clone();
@@ -97,7 +95,9 @@ fn run_loops(app: &App, config: &Config, http: reqwest::Client, lifecycle: &Life
     followers::follow_spent(lifecycle, app.db.clone(), ended.clone());
     followers::forget_expired(lifecycle, app.db.clone(), ended.clone());
     followers::follow_revoked(lifecycle, queue.clone(), ended);
-    outbox::run(lifecycle, &app.outbox, queue.clone());
+    let (url, clock) = (config.database.database_url.expose_secret(), app.db.clock().clone());
+    seat_maps::run(lifecycle, &app.seat_maps, db::Db::new(url, ASIDE, clock.clone())?);
+    outbox::run(lifecycle, &app.outbox, db::Db::unflushed(url, 1, clock)?, queue.clone());
     reports::run_stock(lifecycle, app.db.clone(), app.stock.clone(), queue.clone());
     reports::run_pressure(lifecycle, app.db.clone(), app.window.clone(), queue);
     holds::run_sweeper(lifecycle, app.db.clone(), app.changes.clone());
@@ -111,6 +111,7 @@ fn run_loops(app: &App, config: &Config, http: reqwest::Client, lifecycle: &Life
             Ok::<_, std::convert::Infallible>(false)
         }
     });
+    Ok(())
 }
 
 fn readiness(app: &App, lifecycle: &Lifecycle) -> Readiness {

@@ -109,7 +109,9 @@ async fn build(config: &Config, clock: &Clock, lifecycle: &Lifecycle) -> anyhow:
     let path = config.queue_token_keys.as_deref().context("QUEUE_TOKEN_KEYS is not set")?;
     let queue_tokens = line::token::QueueTokens::load(path, config.rotation, clock.clone())
         .map_err(|error| anyhow!("QUEUE_TOKEN_KEYS: {error}"))?;
-    let users = UserTokens::new(&config.users, http, clock.clone()).await.map_err(|error| anyhow!(error))?;
+    let users = UserTokens::new(&config.users, http, clock.clone(), lifecycle)
+        .await
+        .map_err(|error| anyhow!(error))?;
     let users = users.reading_lanes(&config.user_lane_claim);
     Ok(App::from(Parts {
         queues,

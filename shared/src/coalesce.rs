@@ -7,8 +7,8 @@
 //!                 └── what arrives while every lane is busy forms the next batch
 //! ```
 //!
-//! No timer: an idle coalescer runs a batch of one at once; a busy one grows its batches to what
-//! arrived meanwhile, up to [`Shape::max`]. Outcomes come back in the order of the items.
+//! No timer: an idle coalescer runs its batch at once, with whoever is on this thread's heels; a busy one grows its
+//! batches to what arrived meanwhile, up to [`Shape::max`]. Outcomes come back in the order of the items.
 //! Invariants, and who keeps them:
 //!
 //! - items go to batches in the order of arrival: the inbox is a channel, and a free lane takes from
@@ -95,8 +95,18 @@ where
 {
     loop {
         let mut arrived = Vec::new();
-        if inbox.lock().await.recv_many(&mut arrived, max).await == 0 {
-            return;
+        {
+            let mut inbox = inbox.lock().await;
+            if inbox.recv_many(&mut arrived, max).await == 0 {
+                return;
+            }
+            // The first of a crowd wakes this lane before the others have had their turn.
+            tokio::task::yield_now().await;
+            while arrived.len() < max
+                && let Ok(waiting) = inbox.try_recv()
+            {
+                arrived.push(waiting);
+            }
         }
         arrived.retain(|waiting| !waiting.answer.is_closed());
         if arrived.is_empty() {

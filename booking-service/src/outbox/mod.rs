@@ -9,7 +9,7 @@
 //!
 //! Invariants, and who keeps them: a token is spent once (primary key of `spent_entries`); spent
 //! and told are one (one statement); a dead queue service delays nobody (the relay is a loop of
-//! its own and has one lane at most); a queue delays no other (each has a task and a rest of its own);
+//! its own, with a connection of its own); a queue delays no other (each has a task and a rest of its own);
 //! a message delays no other (`model.rs`); no two replicas tell the same (the lease); telling twice is
 //! harmless all the same (the queue service takes completions idempotently). A message goes when it was
 //! heard, or when its token expired more than a day ago; else never.

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! A queue that does not answer holds a task of its own for [`CALL_LIMIT`] and then rests; those that
-//! failed last time share half of the width. Whatever is under way, the relay has one lane at most
-//! ([`Desk`]), and none while it waits for the queue service.
+//! failed last time share half of the width. Whatever is under way, the relay uses one connection
+//! ([`Desk`]), its own. Its commits do not wait for the disk, nor the sale's for them: a lease or a deletion that a
+//! crash of the database loses is a message told twice.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -48,9 +49,9 @@ const ASIDE: Duration = Duration::from_secs(600);
 const MEASURE_EVERY: Duration = Duration::from_secs(2);
 const TIDY_EVERY: Duration = Duration::from_secs(15);
 
-/// Starts the relay.
-pub fn run(lifecycle: &Lifecycle, outbox: &Outbox, service: QueueService) {
-    let desk = Desk { db: outbox.db.clone(), turn: Arc::default() };
+/// Starts the relay. `db`: commits need not outlive a crash ([`Db::unflushed`]).
+pub fn run(lifecycle: &Lifecycle, outbox: &Outbox, db: Db, service: QueueService) {
+    let desk = Desk { db, turn: Arc::default() };
     let relay = Relay {
         desk: desk.clone(),
         service: Arc::new(service),
@@ -87,7 +88,7 @@ async fn measure(desk: &Desk) -> db::Result<()> {
     Ok(())
 }
 
-/// The relay's way to the database: whatever it does, it does not take a second lane.
+/// The relay's way to the database: one after the other.
 #[derive(Clone)]
 struct Desk {
     db: Db,

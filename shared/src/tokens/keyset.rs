@@ -15,12 +15,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::VerifyingKey;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use tokio::sync::Mutex;
 
 use super::Untrusted;
+use super::together::Together;
 use crate::clock::Clock;
+use crate::lifecycle::Lifecycle;
 
 const MIN_INTERVAL_SECONDS: i64 = 5;
 const MIN_INTERVAL_UNLOADED_SECONDS: i64 = 1;
@@ -53,6 +58,8 @@ impl KeySource {
 pub(super) struct Key {
     pub algorithm: Algorithm,
     pub decoding: DecodingKey,
+    /// Of an Ed25519 key.
+    pub point: Option<VerifyingKey>,
     jwk: Jwk,
 }
 
@@ -64,14 +71,16 @@ pub struct PublicKeys {
     clock: Clock,
     http: reqwest::Client,
     keys: ArcSwapOption<Keys>,
+    pub(super) together: Together,
     /// When the last fetch began, in seconds; the lock makes fetches single-flight.
     fetched_at: Mutex<i64>,
 }
 
 impl PublicKeys {
     /// Not yet loaded.
-    pub fn new(source: KeySource, http: reqwest::Client, clock: Clock) -> Self {
-        Self { source, clock, http, keys: ArcSwapOption::empty(), fetched_at: Mutex::new(0) }
+    pub fn new(source: KeySource, http: reqwest::Client, clock: Clock, lifecycle: &Lifecycle) -> Self {
+        let (keys, together) = (ArcSwapOption::empty(), Together::start(lifecycle));
+        Self { source, clock, http, keys, together, fetched_at: Mutex::new(0) }
     }
 
     /// Whether any keys are at hand.
@@ -188,6 +197,10 @@ struct Published {
     keys: Vec<serde_json::Value>,
 }
 
+fn point(x: &str) -> Option<VerifyingKey> {
+    VerifyingKey::from_bytes(&URL_SAFE_NO_PAD.decode(x).ok()?.try_into().ok()?).ok()
+}
+
 /// A key we can verify with, under its name; the one that is `known` where it is the same. The
 /// algorithm is the key's, never the token's choice.
 fn usable<'k>(
@@ -212,5 +225,9 @@ fn usable<'k>(
         _ => return None,
     };
     let decoding = DecodingKey::from_jwk(&jwk).ok()?;
-    Some((kid, Arc::new(Key { algorithm, decoding, jwk })))
+    let point = match &jwk.algorithm {
+        AlgorithmParameters::OctetKeyPair(pair) => Some(point(&pair.x)?),
+        _ => None,
+    };
+    Some((kid, Arc::new(Key { algorithm, decoding, point, jwk })))
 }

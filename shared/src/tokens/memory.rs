@@ -105,13 +105,19 @@ impl<T> Halves<T> {
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::lifecycle::Lifecycle;
     use crate::tokens::KeySource;
 
     async fn keys() -> PublicKeys {
         let set = serde_json::json!({ "keys": [{
             "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
         }] });
-        let keys = PublicKeys::new(KeySource::Fixed(set), reqwest::Client::new(), Clock::system());
+        let keys = PublicKeys::new(
+            KeySource::Fixed(set),
+            reqwest::Client::new(),
+            Clock::system(),
+            &Lifecycle::new(),
+        );
         keys.refresh().await.unwrap();
         keys
     }

@@ -13,7 +13,8 @@
 //! | queue token | the queue service | a place in line | by the queue service alone; it lives there |
 //!
 //! Nothing here asks anybody over the network while it verifies, except for a key it has never
-//! seen. What was found genuine once is remembered (`memory.rs`). Times are judged on the [`Clock`](crate::clock::Clock) handed in.
+//! seen. What was found genuine once is remembered (`memory.rs`); of what was not seen before, many are verified together
+//! (`together.rs`). Times are judged on the [`Clock`](crate::clock::Clock) handed in.
 
 pub mod entry;
 pub mod keys;
@@ -21,16 +22,22 @@ mod keyset;
 mod memory;
 #[cfg(test)]
 mod tests;
+mod together;
 pub mod user;
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::{Signature, VerifyingKey};
 use jsonwebtoken::{Algorithm, Validation};
 use serde::de::DeserializeOwned;
 
 pub use keyset::{KeySource, PublicKeys};
 
+use keyset::Key;
 use memory::Memory;
+use together::Signed;
 
 /// Why a token was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -82,15 +89,41 @@ async fn verified<C: DeserializeOwned, T>(
     if header.alg != key.algorithm {
         return Err(Untrusted::BadSignature);
     }
-    let decoded = jsonwebtoken::decode::<C>(token, &key.decoding, &signature_only(key.algorithm));
-    let claims = Arc::new(decoded.map(|data| gist(data.claims)).map_err(|error| match error.kind() {
-        jsonwebtoken::errors::ErrorKind::InvalidSignature => Untrusted::BadSignature,
-        _ => Untrusted::Malformed,
-    })?);
+    let claims = match key.point {
+        Some(point) => signed_claims(token, keys, point).await?,
+        None => decoded(token, &key)?,
+    };
+    let claims = Arc::new(gist(claims));
     if let Some(token) = fingerprint {
         memory.keep(token, claims.clone(), header.kid, key);
     }
     Ok(claims)
+}
+
+/// The claims of a token by Ed25519, verified together with others.
+async fn signed_claims<C: DeserializeOwned>(
+    token: &str,
+    keys: &PublicKeys,
+    key: VerifyingKey,
+) -> Result<C, Untrusted> {
+    let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| Untrusted::Malformed);
+    let (message, signature) = token.rsplit_once('.').ok_or(Untrusted::Malformed)?;
+    let (_, claims) = message.split_once('.').ok_or(Untrusted::Malformed)?;
+    let signature = Signature::from_slice(&bytes(signature)?).map_err(|_| Untrusted::BadSignature)?;
+    let signed = Signed { message: message.as_bytes().into(), signature, key };
+    // Without an answer the process is stopping.
+    if !keys.together.verify(signed).await.map_err(|_| Untrusted::KeysUnavailable)? {
+        return Err(Untrusted::BadSignature);
+    }
+    serde_json::from_slice(&bytes(claims)?).map_err(|_| Untrusted::Malformed)
+}
+
+fn decoded<C: DeserializeOwned>(token: &str, key: &Key) -> Result<C, Untrusted> {
+    let decoded = jsonwebtoken::decode::<C>(token, &key.decoding, &signature_only(key.algorithm));
+    decoded.map(|data| data.claims).map_err(|error| match error.kind() {
+        jsonwebtoken::errors::ErrorKind::InvalidSignature => Untrusted::BadSignature,
+        _ => Untrusted::Malformed,
+    })
 }
 
 fn signature_only(algorithm: Algorithm) -> Validation {

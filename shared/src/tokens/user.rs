@@ -15,6 +15,7 @@ use super::keys::SigningKey;
 use super::memory::Memory;
 use super::{KeySource, PublicKeys, Untrusted, check_times, verified};
 use crate::clock::Clock;
+use crate::lifecycle::Lifecycle;
 
 const DEVELOPMENT_TTL: Duration = Duration::from_secs(24 * 3600);
 const MAX_USER_BYTES: usize = 255;
@@ -110,22 +111,26 @@ struct Development {
 
 impl UserTokens {
     /// As configured; refuses a configuration under which nobody could be known.
-    pub async fn new(config: &UserTokenConfig, http: reqwest::Client, clock: Clock) -> Result<Self, String> {
+    pub async fn new(
+        config: &UserTokenConfig,
+        http: reqwest::Client,
+        clock: Clock,
+        lifecycle: &Lifecycle,
+    ) -> Result<Self, String> {
         let development = match &config.dev_identity_key {
             None => None,
             Some(path) => {
                 let key =
                     SigningKey::from_file(path).map_err(|error| format!("DEV_IDENTITY_KEY: {error}"))?;
                 let source = KeySource::Fixed(json!({ "keys": [key.jwk()] }));
-                let keys = PublicKeys::new(source, http.clone(), clock.clone());
+                let keys = PublicKeys::new(source, http.clone(), clock.clone(), lifecycle);
                 keys.refresh().await?;
                 Some(Development { key, keys, memory: Memory::default() })
             }
         };
-        let provider = config
-            .user_jwks
-            .as_deref()
-            .map(|source| Arc::new(PublicKeys::new(KeySource::parse(source), http, clock.clone())));
+        let provider = config.user_jwks.as_deref().map(|source| {
+            Arc::new(PublicKeys::new(KeySource::parse(source), http, clock.clone(), lifecycle))
+        });
         if provider.is_none() && development.is_none() {
             return Err("neither USER_JWKS nor DEV_IDENTITY_KEY is set: no user could be known".to_owned());
         }
@@ -229,7 +234,8 @@ mod tests {
         super::super::install_crypto();
         let (key, clock) = (new_key(), Clock::system());
         let source = KeySource::Fixed(json!({ "keys": [key.jwk()] }));
-        let keys = Arc::new(PublicKeys::new(source, reqwest::Client::new(), clock.clone()));
+        let keys =
+            Arc::new(PublicKeys::new(source, reqwest::Client::new(), clock.clone(), &Lifecycle::new()));
         keys.refresh().await.unwrap();
         let mut said =
             json!({ "sub": "ann", "exp": clock.unix_seconds() + 60, "tier": "vip", "aud": ["a", "us"] });

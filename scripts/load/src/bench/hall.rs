@@ -34,6 +34,7 @@ pub struct Hall {
     queue: Service,
     conn: PgConnection,
     concert: String,
+    on_sale: Option<Uuid>,
     clock: Clock,
 }
 
@@ -89,11 +90,12 @@ impl Hall {
         let mut conn = PgConnection::connect(&url).await?;
         // Tables that nobody has analyzed pass for tiny ones, which are gone through row by row.
         sqlx::raw_sql("set enable_nestloop = off").execute(&mut conn).await?;
-        Ok(Self { booking, database_url: url, queue, conn, concert, clock })
+        Ok(Self { booking, database_url: url, queue, conn, concert, on_sale: None, clock })
     }
 
-    /// A date on sale, with seats in sections and rows.
-    pub async fn date(&self, seats: u32, limit: Option<u32>) -> anyhow::Result<Uuid> {
+    /// A date on sale, with seats in sections and rows. The one before is on sale no more: its seats would be counted
+    /// with these.
+    pub async fn date(&mut self, seats: u32, limit: Option<u32>) -> anyhow::Result<Uuid> {
         const ROW: u32 = 10;
         let blocks: Vec<Value> = (0..seats.div_ceil(ROW))
             .map(|row| {
@@ -113,9 +115,17 @@ impl Hall {
             body["seats"] = json!({ "count": seats, "price": PRICE });
         }
         let path = format!("/admin/v1/concerts/{}/schedules", self.concert);
+        if let Some(before) = self.on_sale.take() {
+            let path = format!("/admin/v1/schedules/{before}");
+            let over = json!({ "sales_close_at": rfc3339(now) });
+            let (status, told) = self.booking.admin("PATCH", &path, Some(&over)).await?;
+            ensure!(status == 200, "the sale of a date cannot be ended: {status} {told}");
+        }
         let (status, told) = self.booking.admin("POST", &path, Some(&body)).await?;
         ensure!(status == 201, "a date cannot be made: {status} {told}");
-        Ok(told["schedule_id"].as_str().context("the date has no id")?.parse()?)
+        let date = told["schedule_id"].as_str().context("the date has no id")?.parse()?;
+        self.on_sale = Some(date);
+        Ok(date)
     }
 
     /// What ids begin with that are made from now on outside the service: as old as its own.

@@ -15,16 +15,16 @@ const READERS: usize = 1000;
 const HALLS: [u32; 2] = [50, 5000];
 
 pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
-    let hall = Hall::open(bench).await?;
+    let mut hall = Hall::open(bench).await?;
     let mut rows = Vec::new();
     for seats in HALLS {
-        rows.push(of_size(bench, &hall, seats).await?);
+        rows.push(of_size(bench, &mut hall, seats).await?);
     }
     hall.close().await?;
     Ok(rows)
 }
 
-async fn of_size(bench: &Bench, hall: &Hall, seats: u32) -> anyhow::Result<Row> {
+async fn of_size(bench: &Bench, hall: &mut Hall, seats: u32) -> anyhow::Result<Row> {
     let path = format!("/v1/schedules/{}/seats", hall.date(seats, None).await?);
     let tokens = bench.stand.tokens();
     let read = |_| {
