@@ -1,11 +1,11 @@
 //! The loops that keep [`EndedEntries`] near the truth.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
 use shared::lifecycle::Lifecycle;
+use tokio::time::Instant;
 
 use super::{EndedEntries, Entry, REMEMBERED, store};
 use crate::db::{self, Db};
@@ -17,11 +17,12 @@ const REVOKED_EVERY: Duration = Duration::from_millis(500);
 const FORGET_EVERY: Duration = Duration::from_secs(30);
 const FEED_LIMIT: Duration = Duration::from_secs(2);
 
-/// How far back a round looks, in seconds. `spent_at` is set before its transaction commits, so
-/// every round overlaps the last; now and then one looks as far back as a transaction can last.
-const OVERLAP: f64 = 2.0;
-const LONG_OVERLAP: f64 = 40.0;
-const LONG_EVERY: u64 = 30;
+/// `spent_at` is set before its transaction commits: every round overlaps the last by so much, and reads the same
+/// stretch of time again when no transaction of then can be under way any more.
+const OVERLAP: Duration = Duration::from_secs(1);
+const AGAIN_AFTER: Duration = Duration::from_secs(40);
+/// From the reading at the start to the first round, at the most.
+const START: Duration = Duration::from_secs(10);
 
 /// Takes in what was spent before this process began.
 pub async fn load(db: &Db, ended: &EndedEntries) -> db::Result<()> {
@@ -33,19 +34,21 @@ pub async fn load(db: &Db, ended: &EndedEntries) -> db::Result<()> {
 
 /// Follows what other replicas spend.
 pub fn follow_spent(lifecycle: &Lifecycle, db: Db, ended: EndedEntries) {
-    // The first round, and the first after an outage, looks back over all.
-    let rounds_made = Arc::new(AtomicU64::new(0));
-    let fails = Arc::new(AtomicU64::new(0));
+    // When the last round began; after one that failed all is read.
+    let last = Arc::new(Mutex::new(Instant::now().checked_sub(START)));
     rounds::every(lifecycle, "spent entry tokens", SPENT_EVERY, move || {
-        let (db, ended, rounds_made, fails) = (db.clone(), ended.clone(), rounds_made.clone(), fails.clone());
+        let (db, ended, last) = (db.clone(), ended.clone(), last.clone());
         async move {
-            if fails.swap(1, Ordering::Relaxed) == 1 {
-                load(&db, &ended).await?;
+            let begun = Instant::now();
+            let before = last.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match before {
+                None => load(&db, &ended).await?,
+                Some(before) => {
+                    let stretch = begun.duration_since(before) + OVERLAP;
+                    ended.spent(&store::since(&mut *db.lane().await?, stretch, AGAIN_AFTER).await?);
+                }
             }
-            let round = rounds_made.fetch_add(1, Ordering::Relaxed);
-            let overlap = if round.is_multiple_of(LONG_EVERY) { LONG_OVERLAP } else { OVERLAP };
-            ended.spent(&store::since(&mut *db.lane().await?, overlap).await?);
-            fails.store(0, Ordering::Relaxed);
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
             db::Result::Ok(false)
         }
     });

@@ -21,8 +21,6 @@ mod store;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use axum::http::HeaderMap;
-use shared::extract::bearer;
 use shared::tokens::Untrusted;
 use shared::tokens::entry::{self, EntryClaims, EntryVerifier};
 use shared::tokens::user::UserTokens;
@@ -36,6 +34,8 @@ use model::Ended;
 /// What a queue token begins with.
 const QUEUE_TOKEN_PREFIX: &str = "qt_";
 const REMEMBERED: usize = 1_000_000;
+/// Entries that are added under one lock.
+const AT_A_TIME: usize = 500;
 
 /// Why somebody is not let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -102,8 +102,12 @@ impl EndedEntries {
 }
 
 fn add<'a>(set: &RwLock<Ended>, entries: impl IntoIterator<Item = &'a Entry>) {
-    let mut set = set.write().unwrap_or_else(PoisonError::into_inner);
-    entries.into_iter().for_each(|entry| set.insert(&entry.jti, entry.exp));
+    let mut entries = entries.into_iter().peekable();
+    while entries.peek().is_some() {
+        // Everybody who shows a token waits meanwhile.
+        let mut set = set.write().unwrap_or_else(PoisonError::into_inner);
+        entries.by_ref().take(AT_A_TIME).for_each(|entry| set.insert(&entry.jti, entry.exp));
+    }
 }
 
 /// Somebody who only looks; with the claims of the entry token, where the gate is closed.
@@ -159,11 +163,11 @@ impl Door {
 
     /// Whoever may look at a row, without waiting: the entry token that was shown, where one is needed. `None`
     /// when there is more to find out, or somebody to refuse.
-    pub fn look_in(&self, headers: &HeaderMap, gate: Gate) -> Option<Visit> {
+    pub fn look_in(&self, token: Option<&str>, gate: Gate) -> Option<Visit> {
         if !self.gated.closes(gate) {
             return Some(Visit(None));
         }
-        let claims = self.entries.known(bearer(headers).ok()?)?;
+        let claims = self.entries.known(token?)?;
         let has_ended = self.ended.is_revoked(&claims.jti) || self.ended.is_spent(&claims.jti);
         let is_storable = [&claims.jti, &claims.queue, &claims.sub].into_iter().all(|text| is_storable(text));
         (!has_ended && is_storable).then_some(Visit(Some(claims)))

@@ -1,5 +1,7 @@
 //! `spent_entries`, read.
 
+use std::time::Duration;
+
 use super::Entry;
 use crate::db::{Conn, Result};
 
@@ -15,15 +17,21 @@ pub async fn in_force(conn: &mut Conn, now: i64, limit: i64) -> Result<Vec<Entry
     Ok(rows.into_iter().map(entry).collect())
 }
 
-/// Those spent in the last `seconds`, by the database's own clock.
-pub async fn since(conn: &mut Conn, seconds: f64) -> Result<Vec<Entry>> {
+/// Those spent in the last `stretch` of time, by the database's own clock, and in one as long that ended `again_after` ago.
+pub async fn since(conn: &mut Conn, stretch: Duration, again_after: Duration) -> Result<Vec<Entry>> {
     let rows: Vec<(String, String, i64)> = sqlx::query_as(
         r"
+        with t as materialized (select clock_timestamp() as now)
         select jti, queue, exp from spent_entries
-        where spent_at > (select clock_timestamp()) - make_interval(secs => $1)
+        where spent_at > (select now - make_interval(secs => $1) from t)
+        union all
+        select jti, queue, exp from spent_entries
+        where spent_at > (select now - make_interval(secs => $1 + $2) from t)
+            and spent_at <= (select now - make_interval(secs => $2) from t)
         ",
     )
-    .bind(seconds)
+    .bind(stretch.as_secs_f64())
+    .bind(again_after.as_secs_f64())
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(entry).collect())

@@ -8,7 +8,6 @@ use std::io::Write as _;
 use std::sync::OnceLock;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use axum::http::HeaderValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -44,8 +43,8 @@ pub struct Plan {
 pub struct Picture {
     /// Without quotes.
     tag: String,
-    etag: HeaderValue,
-    zipped_etag: HeaderValue,
+    etag: Bytes,
+    zipped_etag: Bytes,
     body: Bytes,
     zipped: OnceLock<Bytes>,
     /// When the last hold ran out that it shows as such.
@@ -98,9 +97,7 @@ impl Plan {
             State::Free | State::Sold => None,
         });
         let tag = self.tag(&shown);
-        // In base64: any tag is fit for a header.
-        let etag =
-            |end| HeaderValue::from_str(&format!("\"{tag}{end}\"")).unwrap_or(HeaderValue::from_static(""));
+        let etag = |end| Bytes::from(format!("\"{tag}{end}\""));
         Picture {
             etag: etag(""),
             zipped_etag: etag(ZIPPED),
@@ -186,8 +183,8 @@ impl Picture {
         &self.tag
     }
 
-    /// The header that names it, as sent like this or zipped.
-    pub fn etag(&self, zipped: bool) -> HeaderValue {
+    /// What names it on the wire, as it is or zipped.
+    pub fn etag(&self, zipped: bool) -> Bytes {
         if zipped { self.zipped_etag.clone() } else { self.etag.clone() }
     }
 

@@ -61,6 +61,11 @@ impl From<Refusal> for Problem {
     }
 }
 
+fn told(code: StatusCode, status: &Status<'_>) -> Response {
+    let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (code, json, status.to_json()).into_response()
+}
+
 /// `POST /v1/queues/{queue}/tokens`
 pub async fn join(
     State(app): State<App>,
@@ -72,7 +77,7 @@ pub async fn join(
     let Unread = body?;
     let stay = room.join(&id, lane.as_deref()).await?;
     let code = if stay.fresh { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(Status::of(&app, &room, &stay, None)?.answer(code))
+    Ok(told(code, &Status::of(&app, &room, &stay, None)?))
 }
 
 /// `GET /v1/queues/{queue}/tokens/me`
@@ -89,7 +94,7 @@ pub async fn poll(
     }
     // A user token may name another place than one that was sent before.
     let sent = if let Caller::Place { text, .. } = &caller { Some(text.as_str()) } else { None };
-    Ok(Status::of(&app, &room, &stay, sent)?.answer(StatusCode::OK))
+    Ok(told(StatusCode::OK, &Status::of(&app, &room, &stay, sent)?))
 }
 
 /// Most polls: somebody in line who shows a queue token. The others are [`poll`]'s.
@@ -109,7 +114,7 @@ impl AtOnce for App {
         let outcome = match counted {
             Ok(()) => {
                 let stay = room.heed_at_once(&token.user, glance)?;
-                Status::of(self, &room, &stay, Some(text)).map(|status| status.answer(StatusCode::OK))
+                Status::of(self, &room, &stay, Some(text)).map(|status| told(StatusCode::OK, &status))
             }
             Err(refusal) => Err(refusal),
         };

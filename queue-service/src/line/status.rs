@@ -6,8 +6,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::clock;
@@ -106,13 +104,8 @@ impl<'a> Status<'a> {
         Ok(status)
     }
 
-    /// As the answer to a request.
-    pub fn answer(&self, code: StatusCode) -> Response {
-        let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        (code, json, self.to_json()).into_response()
-    }
-
-    fn to_json(&self) -> Vec<u8> {
+    /// As the services write it.
+    pub fn to_json(&self) -> Vec<u8> {
         let mut json = Json(Vec::with_capacity(USUAL_LENGTH));
         json.put("{\"queue\":");
         json.text(self.queue);

@@ -35,7 +35,8 @@ pub struct Stay {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Said {
     Waiting {
-        position: u64,
+        /// None before the opening.
+        position: Option<u64>,
         /// People in line.
         waiting: u64,
         /// When to poll next.
@@ -126,12 +127,15 @@ impl Stay {
             let entry = status.entry_token?.into();
             return Some(Said::Active { admitted_ms: admitted.timestamp_millis(), entry });
         }
+        let after = Duration::from_millis(status.poll_after_ms);
+        if status.status == "scheduled" {
+            return Some(Said::Waiting { position: None, waiting: status.waiting, after });
+        }
         let position = status.position.filter(|_| status.status == "waiting")?;
         findings.expect(position >= 1, FROM_ONE, || format!("{position}"));
         findings.expect(position <= self.lowest, NO_RISE, || format!("from {} to {position}", self.lowest));
         self.lowest = self.lowest.min(position);
-        let after = Duration::from_millis(status.poll_after_ms);
-        Some(Said::Waiting { position, waiting: status.waiting, after })
+        Some(Said::Waiting { position: Some(position), waiting: status.waiting, after })
     }
 }
 
@@ -164,7 +168,10 @@ mod tests {
         let (mut stay, findings) = (Stay::of("user".into()), Findings::default());
         for position in [7, 7, 3, 4] {
             let said = stay.hear(Ok(&answer(200, &waiting(position))), &findings);
-            assert_eq!(said, Said::Waiting { position, waiting: 9, after: Duration::from_millis(1500) });
+            assert_eq!(
+                said,
+                Said::Waiting { position: Some(position), waiting: 9, after: Duration::from_millis(1500) }
+            );
         }
         assert_eq!(findings.of(NO_RISE).unwrap().examples, ["from 3 to 4"]);
         stay.hear(Ok(&answer(200, &waiting(0))), &findings);

@@ -62,7 +62,15 @@ pub async fn judge(
     let facts = vec![
         ("seconds", format!("{:.1}", took.as_secs_f64())),
         ("seats sold", format!("{} of {}", grouped(sold), grouped(arguments.seats.into()))),
-        ("people", format!("{}, in {} s", grouped(arguments.people), arguments.joining)),
+        (
+            "people",
+            format!(
+                "{}, in {} s; opens after {} s",
+                grouped(arguments.people),
+                arguments.joining,
+                arguments.opening
+            ),
+        ),
         ("let in", grouped(number(&counts.let_in))),
         ("buyers", grouped(number(&counts.buyers))),
         ("told in line that it is over", grouped(number(&counts.told))),

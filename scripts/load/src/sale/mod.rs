@@ -1,7 +1,7 @@
 //! The sale of a whole hall, through both services: join, wait, be let in, choose seats, hold, pay.
 //!
 //! ```text
-//!   before the clock: user tokens, a date with all its seats, points for everybody, a queue
+//!   before the clock: user tokens, a date with all its seats, points for everybody, a queue that opens soon
 //!   clock: first join ──▶ … ──▶ the last seat is paid, and everybody in line knows that it is over
 //!   after it: owners = tickets = report; books, admission log
 //!
@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use serde_json::json;
-use shared::clock::Clock;
+use shared::clock::{Clock, rfc3339};
 use tokio::time::Instant;
 
 use crate::crowd::{self, Agenda, Doorway, Sample, Tallies, watch};
@@ -51,8 +51,11 @@ pub struct Arguments {
     #[arg(long, default_value_t = 200_000)]
     pub people: u64,
     /// Seconds in which they come, evenly.
-    #[arg(long, default_value_t = 20.0)]
+    #[arg(long, default_value_t = 14.0)]
     pub joining: f64,
+    /// Seconds from the first join until the queue opens; 0 = it is open.
+    #[arg(long, default_value_t = 15.0)]
+    pub opening: f64,
     /// Must be over within so many seconds.
     #[arg(long, default_value_t = 60.0)]
     pub within: f64,
@@ -97,13 +100,26 @@ impl Arguments {
         self.price * i64::try_from(self.most_seats).unwrap_or(1)
     }
 
+    /// Who comes before `opens_at` stands in line.
+    async fn set_queue(&self, queue: &Service, opens_at: Option<String>) -> anyhow::Result<()> {
+        let settings = json!({
+            "admission": { "users": self.admit, "every_seconds": 1 }, "max_active": self.max_active,
+            "waiting_ttl_seconds": self.waiting_ttl, "close_when_sold_out": true, "opens_at": opens_at,
+        });
+        let (status, told) =
+            queue.admin("PUT", &format!("/admin/v1/queues/{QUEUE}"), Some(&settings)).await?;
+        ensure!(status < 300, "the queue cannot be set: {status} {told}");
+        Ok(())
+    }
+
     pub fn think(&self) -> Duration {
         Duration::from_millis(self.think_ms).mul_f64(rand::random_range(0.5..1.5))
     }
 
     fn sized(mut self) -> anyhow::Result<Self> {
         if self.quick {
-            (self.seats, self.people, self.joining, self.max_active) = (500, 2_000, 2.0, 100);
+            (self.seats, self.people, self.max_active) = (500, 2_000, 100);
+            (self.joining, self.opening) = (2.0, 2.0);
         }
         let shares = [self.map_readers, self.refused_readers, self.releases];
         ensure!(shares.iter().all(|share| (0.0..=1.0).contains(share)), "a share is from 0 to 1");
@@ -111,6 +127,7 @@ impl Arguments {
         ensure!((1..=1_000_000).contains(&self.people), "--people is 1 to 1,000,000");
         ensure!((1..=200_000).contains(&self.seats), "--seats is 1 to 200,000");
         ensure!(self.joining > 0.0 && self.joining <= 600.0, "--joining is up to 600 seconds");
+        ensure!((0.0..=600.0).contains(&self.opening), "--opening is up to 600 seconds");
         Ok(self)
     }
 }
@@ -120,12 +137,7 @@ pub async fn run(arguments: Arguments, place: Place, folder: &Path) -> anyhow::R
     let arguments = arguments.sized()?;
     let stand = Stand::new(place);
     let queue = stand.queue(&[]).await?;
-    let settings = json!({
-        "admission": { "users": arguments.admit, "every_seconds": 1 }, "max_active": arguments.max_active,
-        "waiting_ttl_seconds": arguments.waiting_ttl, "close_when_sold_out": true,
-    });
-    let (status, told) = queue.admin("PUT", &format!("/admin/v1/queues/{QUEUE}"), Some(&settings)).await?;
-    ensure!(status == 201, "the queue cannot be made: {status} {told}");
+    arguments.set_queue(&queue, None).await?;
     let terms = Terms {
         queue: QUEUE,
         halls: 1,
@@ -149,6 +161,9 @@ pub async fn run(arguments: Arguments, place: Place, folder: &Path) -> anyhow::R
         arguments,
     });
     look(&sale, &stand, &house).await?;
+    let opening = Duration::from_secs_f64(sale.arguments.opening);
+    let opens_at = (!opening.is_zero()).then(|| rfc3339(sale.clock.now() + opening));
+    sale.arguments.set_queue(&queue, opens_at).await?;
     let processes = [("queue-service", queue.id()?), ("booking-service", house.services[0].id()?)];
     let spending = Spending::of(&processes)?;
     let tallies = Arc::new(Tallies::new());

@@ -83,7 +83,8 @@ async fn shoppers_get_what_they_are_told() {
 #[tokio::test]
 async fn a_hall_is_sold_out() {
     let ground = Ground::new().await;
-    let arguments = ["load-sale", "--seats=150", "--people=400", "--joining=2", "--max-active=40"];
+    let arguments =
+        ["load-sale", "--seats=150", "--people=400", "--joining=2", "--opening=1", "--max-active=40"];
     let arguments = sale::Arguments::parse_from(arguments);
     let ended = sale::run(arguments, ground.place.clone(), &ground.folder).await;
     let report = ground.report("load-sale", ended);
