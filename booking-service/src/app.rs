@@ -115,7 +115,7 @@ impl App {
             points,
             outbox,
             seat_maps,
-            books: Books::new(Db::new(url, 1, db.clock().clone()).map_err(|error| error.to_string())?),
+            books: Books::new(Db::wholesale(url, 1, db.clock().clone()).map_err(|error| error.to_string())?),
             stock,
             changes,
             window: Arc::default(),

@@ -51,10 +51,10 @@ pub struct Arguments {
     #[arg(long, default_value_t = 200_000)]
     pub people: u64,
     /// Seconds in which they come, evenly.
-    #[arg(long, default_value_t = 14.0)]
+    #[arg(long, default_value_t = 12.0)]
     pub joining: f64,
     /// Seconds from the first join until the queue opens; 0 = it is open.
-    #[arg(long, default_value_t = 15.0)]
+    #[arg(long, default_value_t = 13.0)]
     pub opening: f64,
     /// Must be over within so many seconds.
     #[arg(long, default_value_t = 60.0)]
@@ -62,8 +62,8 @@ pub struct Arguments {
     /// Let in per second at most.
     #[arg(long, default_value_t = 5000)]
     pub admit: u32,
-    /// Let in at once at most.
-    #[arg(long, default_value_t = 2000)]
+    /// Let in at once at most: also those who have not polled since and do not know it yet.
+    #[arg(long, default_value_t = 6000)]
     pub max_active: u32,
     /// Silence that costs the place, in seconds; polls are told to come at least three times as often.
     #[arg(long, default_value_t = 30)]
