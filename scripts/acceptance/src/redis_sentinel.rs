@@ -100,6 +100,14 @@ impl RedisSentinel {
         }
     }
 
+    /// Ends [`RedisSentinel::cut_replication`], when the first master is dead: who is not promoted follows who is. Else a second
+    /// failover, which sentinels on a busy machine try at times, would lose all that came after the first.
+    pub async fn mend_replication(&self) {
+        for replica in &self.servers[1..] {
+            replica.say::<()>(&["CONFIG", "SET", "masterauth", PASSWORD]).await;
+        }
+    }
+
     /// Kills the first master.
     pub fn kill_master(&self) {
         self.servers[0].kill();

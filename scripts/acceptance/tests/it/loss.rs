@@ -203,7 +203,11 @@ fn a_failover_to_a_replica_that_is_behind_gets_back_what_replicas_and_tokens_kno
             servers.until_replicated().await;
             servers.cut_replication().await;
         };
-        tell(world, Witness::Replicas, copy, async || servers.kill_master()).await;
+        let loss = async || {
+            servers.kill_master();
+            servers.mend_replication().await;
+        };
+        tell(world, Witness::Replicas, copy, loss).await;
     });
 }
 
