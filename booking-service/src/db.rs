@@ -154,22 +154,22 @@ impl Drop for Open {
 impl Db {
     /// A pool of `connections` to `url`; connects when first used.
     pub fn new(url: &str, connections: u32, clock: Clock) -> Result<Self> {
-        Self::connecting(options(url)?.options(ROW_BY_ROW), connections, clock)
+        Ok(Self::connecting(options(url)?.options(ROW_BY_ROW), connections, clock))
     }
 
     /// As [`Db::new`], for statements that read whole tables.
     pub fn wholesale(url: &str, connections: u32, clock: Clock) -> Result<Self> {
-        Self::connecting(options(url)?, connections, clock)
+        Ok(Self::connecting(options(url)?, connections, clock))
     }
 
     /// As [`Db::new`], for what is done anew when it was lost: a commit does not wait for the disk, and what was
     /// committed in the last moment before the server's end may not have been.
     pub fn unflushed(url: &str, connections: u32, clock: Clock) -> Result<Self> {
         let options = options(url)?.options(ROW_BY_ROW).options([("synchronous_commit", "off")]);
-        Self::connecting(options, connections, clock)
+        Ok(Self::connecting(options, connections, clock))
     }
 
-    fn connecting(options: PgConnectOptions, connections: u32, clock: Clock) -> Result<Self> {
+    fn connecting(options: PgConnectOptions, connections: u32, clock: Clock) -> Self {
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_LIMIT)
@@ -189,7 +189,7 @@ impl Db {
             })
             .connect_lazy_with(options.options(LIMITS));
         let lanes = Arc::new(Semaphore::new(connections as usize));
-        Ok(Self { pool, lanes, longest_wait_us: Arc::default(), clock })
+        Self { pool, lanes, longest_wait_us: Arc::default(), clock }
     }
 
     /// What statements that judge a deadline take as their `offset_ms`.

@@ -3,6 +3,7 @@
 //! Every test is `World::…().run(async |world| …)`; see the documentation of the crate `acceptance`.
 
 #[cfg(test)]
+mod at_once;
 mod bad_input;
 #[cfg(test)]
 mod best_available;
