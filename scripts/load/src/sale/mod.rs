@@ -51,10 +51,10 @@ pub struct Arguments {
     #[arg(long, default_value_t = 200_000)]
     pub people: u64,
     /// Seconds in which they come, evenly.
-    #[arg(long, default_value_t = 12.0)]
+    #[arg(long, default_value_t = 17.0)]
     pub joining: f64,
     /// Seconds from the first join until the queue opens; 0 = it is open.
-    #[arg(long, default_value_t = 13.0)]
+    #[arg(long, default_value_t = 18.0)]
     pub opening: f64,
     /// Must be over within so many seconds.
     #[arg(long, default_value_t = 60.0)]
