@@ -10,7 +10,8 @@
 //!
 //! - Each of these routes is a route of the router too: what is not plainly fine, every refusal and all that
 //!   has to wait is answered there. So nothing is described twice.
-//! - Nothing counts twice: limits are asked when nothing stands in the way of the answer any more.
+//! - Limits are asked when nothing is known any more to stand in the way of the answer. Should something turn up even
+//!   then, the router counts the request once more: so with a poll of somebody who was silent for too long.
 //! - An answer that is given here has the same bytes as there, the same id, log line and metrics.
 
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! What is answered before the router is what the router answers: the same members and headers, counted under the
 //! same route and against the same limits. A query sends a request to the router.
 
-use acceptance::{Answer, Side, World, at_once};
+use acceptance::{Answer, PRICE, Side, World, at_once};
 use serde_json::Value;
 
 const HEADERS: [&str; 6] =
@@ -81,9 +81,31 @@ fn a_seat_map_is_answered_alike_before_the_router_and_by_it() {
             let (first, routed) = (map("", "", known).await.ok(304), map("?routed", "", known).await.ok(304));
             assert_eq!(headers(&first, ""), headers(&routed, ""));
         }
-        let another = world.entry_token("stranger", "another").await;
-        let call = world.get(Side::Booking, &format!("/v1/schedules/{}/seats", date.id)).bearer(&another);
-        call.await.refused(403, "wrong_queue");
+    });
+}
+
+/// The first time by the router, which then knows the token; the second time there is only that to refuse it by
+#[test]
+fn whoever_the_router_refuses_a_seat_map_is_refused_again() {
+    World::s1().run(async |world| {
+        let date = world.date();
+        let path = format!("/v1/schedules/{}/seats", date.id);
+        let stranger = world.entry_token("stranger", "another").await;
+        for _ in 0..2 {
+            world.get(Side::Booking, &path).bearer(&stranger).await.refused(403, "wrong_queue");
+        }
+        let buyer = world.user("buyer");
+        buyer.enter().await;
+        buyer.charge(PRICE).await.ok(201);
+        let hold = buyer.reserve(date, &[1]).await.ok(201);
+        let token = buyer.entry_token();
+        for _ in 0..2 {
+            world.get(Side::Booking, &path).bearer(&token).await.ok(200);
+        }
+        buyer.pay(&hold).await.ok(201);
+        // The map is fresh again: only the token is in the way.
+        world.seat_map(date).await;
+        world.get(Side::Booking, &path).bearer(&token).await.refused(401, "entry_token_completed");
     });
 }
 
