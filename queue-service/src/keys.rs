@@ -16,7 +16,7 @@
 //! | `P{q:id}:window` | sorted set | running total of admissions that the rate counts → moment, ms | the window |
 //! | `P{q:id}:pace` | sorted set | running total of all admissions → second, ms | an hour |
 //! | `P{q:id}:revoked` | stream | `jti`, `exp` s | until `exp` |
-//! | `P{q:id}:departures` | stream | what left the lines, and the slots, call by call (`prelude/tail.lua`) | a minute |
+//! | `P{q:id}:departures` | stream | what left the lines, and the slots, call by call (`prelude/answer.lua`) | a minute |
 //! | `P{q:id}:log` | stream | the admission log | the last 100,000 entries |
 //! | `P{q:id}:followers` | hash | replica → when it last followed, ms | while it follows |
 //! | `P{q:id}:pressure` | hash | reporter → when and what it said | a minute |

@@ -5,7 +5,7 @@
 -- ARGV[6] version of the settings it has
 -- Returns { header, others, newcomer, lanes, departures, settings }: how many other replicas follow, 1 when
 --   this one was not known to the others, per lane { line, last place, first string that counts, last
---   drawn place } in the lane's own numbers, departures as { id, gone, ended } (tail.lua; a replica that
+--   drawn place } in the lane's own numbers, departures as { id, gone, ended } (answer.lua; a replica that
 --   begins gets those of the last two seconds), settings as fields and values when the version differs.
 -- A script because events, numbers and settings must be of one moment.
 
@@ -31,6 +31,7 @@ for number = 0, #lanes do
     counted('floor' .. lane.suffix), counted('drawn' .. lane.suffix) }
 end
 
+tell_departures()
 local after = ARGV[5] == '' and int(now - LOOK_BACK_MS) or '(' .. ARGV[5]
 local departures = {}
 for _, entry in ipairs(redis.call('XRANGE', DEPARTURES, after, '+', 'COUNT', MOST_EVENTS)) do

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::feed::{self, Departure, Heard, LaneNumbers, MOST_DEPARTURES, News};
@@ -36,6 +37,10 @@ struct Follower {
     /// The settings as Redis has them, in case it loses them.
     settings: Vec<String>,
     drawing: Option<Drawing>,
+    /// From the first answer of the store on.
+    epochs: Option<watch::Receiver<u64>>,
+    /// The store has forgotten something and was not given the admissions back yet.
+    owes_claims: bool,
 }
 
 /// An order of a lottery that is being computed, off the threads that answer.
@@ -48,16 +53,9 @@ struct Drawing {
 /// Follows a room's line until dropped.
 pub async fn run(room: Arc<Room>) {
     let mut follower = Follower::default();
-    let mut epochs = room.keys.memory().epochs();
-    epochs.mark_unchanged();
-    let (mut failing, mut owes_claims) = (false, false);
+    let mut failing = false;
     loop {
         let round = room.view.begin_round();
-        if epochs.has_changed().unwrap_or(false) {
-            epochs.mark_unchanged();
-            owes_claims |= std::mem::take(&mut follower.has_begun);
-        }
-        owes_claims = owes_claims && !give_back_claims(&room).await;
         let outcome = follower.round(&room).await;
         match &outcome {
             Err(error) if !failing => {
@@ -80,28 +78,58 @@ pub async fn run(room: Arc<Room>) {
 
 impl Follower {
     async fn round(&mut self, room: &Room) -> Result<(), StoreError> {
-        if !self.has_begun {
-            return self.begin(room).await;
-        }
         loop {
-            let news = self.ask(room).await?;
-            let since_ms = news.scene.now.timestamp_millis() - self.heard_ms;
-            // Missed too much, or the time was set back.
-            if !(-SET_BACK_MS..MISSED_MS).contains(&since_ms) {
-                return self.begin(room).await;
-            }
-            let is_all = news.departures.len() < MOST_DEPARTURES;
-            self.take(room, news).await;
-            if is_all {
+            self.has_store_forgotten();
+            self.owes_claims = self.owes_claims && !give_back_claims(room).await;
+            let is_whole = if self.has_begun { self.go_on(room).await? } else { self.begin(room).await? };
+            if is_whole {
                 return Ok(());
             }
         }
     }
 
-    /// What is gone by the strings, and what happened while they were read.
-    async fn begin(&mut self, room: &Room) -> Result<(), StoreError> {
+    /// Whether the store has noticed since this was last asked that it forgot something: then what is known here and
+    /// what it tells do not fit together, and the view begins anew.
+    fn has_store_forgotten(&mut self) -> bool {
+        let Some(epochs) = self.epochs.as_mut().filter(|epochs| epochs.has_changed().unwrap_or(false)) else {
+            return false;
+        };
+        epochs.mark_unchanged();
+        (self.has_begun, self.owes_claims) = (false, true);
+        true
+    }
+
+    /// Hears all that has happened since; `false`: the view has to begin anew.
+    async fn go_on(&mut self, room: &Room) -> Result<bool, StoreError> {
+        let mut departures = Vec::new();
+        loop {
+            // What was heard so far would be missing otherwise.
+            let asked = self.ask(room).await.inspect_err(|_| self.has_begun = departures.is_empty());
+            let mut news = asked?;
+            if self.has_store_forgotten() {
+                return Ok(false);
+            }
+            let since_ms = news.scene.now.timestamp_millis() - self.heard_ms;
+            // Missed too much, or the time was set back.
+            if !(-SET_BACK_MS..MISSED_MS).contains(&since_ms) {
+                self.has_begun = false;
+                return Ok(false);
+            }
+            let is_all = news.departures.len() < MOST_DEPARTURES;
+            self.hear(&news.departures);
+            departures.append(&mut news.departures);
+            if is_all {
+                self.take(room, News { departures, ..news }).await;
+                return Ok(true);
+            }
+        }
+    }
+
+    /// What is gone by the strings, and what happened while they were read; `false`: once more.
+    async fn begin(&mut self, room: &Room) -> Result<bool, StoreError> {
         self.heard.last.clear();
         let first = self.ask(room).await?;
+        self.has_store_forgotten();
         let mut recent = first.departures;
         let lanes = load(room, &first.lanes).await?;
         self.heard.last = recent.last().map_or_else(
@@ -114,6 +142,9 @@ impl Follower {
             recent.append(&mut news.departures);
             news = self.ask(room).await?;
         }
+        if self.has_store_forgotten() {
+            return Ok(false);
+        }
         self.hear(&news.departures);
         recent.append(&mut news.departures);
         let heard_ms = news.scene.now.timestamp_millis();
@@ -123,12 +154,13 @@ impl Follower {
         self.has_begun = true;
         self.take(room, News { is_newcomer, ..news }).await;
         room.listeners.tell_all();
-        Ok(())
+        Ok(true)
     }
 
     async fn ask(&mut self, room: &Room) -> Result<News, StoreError> {
         let when = When::now(&room.clock);
         let news = feed::follow(&room.redis, &room.keys, when, &room.replica, &self.heard).await?;
+        self.epochs.get_or_insert_with(|| room.keys.memory().epochs());
         if !news.settings.is_empty() {
             self.settings.clone_from(&news.settings);
             self.heard.version = self.setting("version").map(str::to_owned).unwrap_or_default();
@@ -138,7 +170,6 @@ impl Follower {
 
     async fn take(&mut self, room: &Room, news: News) {
         self.heard_ms = news.scene.now.timestamp_millis();
-        self.hear(&news.departures);
         let state = news.scene.state;
         let has_opened = news.scene.opens_at.is_none_or(|at| at <= news.scene.now);
         room.view.hear_scene(news.scene, news.others, news.is_newcomer, news.asked_at);

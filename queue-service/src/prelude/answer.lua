@@ -1,5 +1,24 @@
 -- prelude/answer.lua: what scripts tell.
 
+-- To the replicas' views -------------------------------------------------------------------------
+-- gone = places that left their line (`<p` = all of its lane up to p, `p-q` = all from p to q, which nobody
+-- has, `+p` = p is back), ended = slots given up (slots.lua).
+
+local EVENTS_KEPT_MS = 60000
+local slots_told = 0
+
+-- What the call has done so far. The tail asks for it, and before that whoever reads departures: what this call itself
+-- has done to the line must not be missing beside numbers that show it.
+local function tell_departures()
+  if #left_line > 0 or #slots_ended > slots_told then
+    redis.call('XADD', DEPARTURES, 'MINID', '~', int(now - EVENTS_KEPT_MS), int(now) .. '-*',
+      'gone', table.concat(left_line, ' '), 'ended', table.concat(slots_ended, ' ', slots_told + 1))
+    left_line, slots_told = {}, #slots_ended
+  end
+end
+
+-- To callers -------------------------------------------------------------------------------------
+
 -- What is left to buy; -1 = not known (any more).
 local STOCK_HOLDS_MS = 90000
 local function stock(name)

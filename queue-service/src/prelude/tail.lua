@@ -1,21 +1,15 @@
 -- prelude/tail.lua: stands behind every script and writes down, once a call, what the call has done.
 --
--- departures  gone = places that left their line (`<p` = all of its lane up to p, `p-q` = all from p
---             to q, which nobody has, `+p` = p is back),
---             ended = slots given up (slots.lua); the replicas' views follow it
+-- departures  what left the lines (answer.lua)
 -- log         the admission log: places let in, how (rate, instant, hand, regained), the limits in force, slots
 --             ended and when, how many are active after it, the epoch, and which of the places were drawn by lot
 --             and with what commitment; `queue-service audit` reads it
 -- Returns { answer, what the caller shall remember }.
 
-local EVENTS_KEPT_MS = 60000
 local LOG_ENTRIES = 100000
 
 local answer = body()
-if #left_line > 0 or #slots_ended > 0 then
-  redis.call('XADD', DEPARTURES, 'MINID', '~', int(now - EVENTS_KEPT_MS), int(now) .. '-*',
-    'gone', table.concat(left_line, ' '), 'ended', table.concat(slots_ended, ' '))
-end
+tell_departures()
 if #let_in > 0 or #slots_ended > 0 then
   redis.call('XADD', LOG, 'MAXLEN', '~', LOG_ENTRIES, int(now) .. '-*', 'in', table.concat(let_in, ' '),
     'how', let_in_how, 'users', users and int(users) or '', 'every_ms', every_ms and int(every_ms) or '',

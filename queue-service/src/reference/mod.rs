@@ -371,6 +371,33 @@ async fn a_longer_window_counts_what_is_known_and_does_not_stand_still() {
     }
 }
 
+/// The first to speak to a new server may be one that follows: its answer has the gap, and those gone by it.
+#[tokio::test]
+async fn who_finds_the_new_server_by_following_hears_of_the_gap_at_once() {
+    let mut pair = Pair::new(redis(), 1).await;
+    pair.put(Settings { max_active: Some(0), ..Settings::default() }).await;
+    let join = async |pair: &Pair, user: &str| {
+        let seen = line::join(&pair.redis, &pair.keys, pair.when(), &[joining(user)]).await.unwrap();
+        let Verdict::Stands { place, .. } = seen[0].verdict else { panic!("{:?}", seen[0].verdict) };
+        place
+    };
+    for user in ["a", "b", "c"] {
+        join(&pair, user).await;
+    }
+    pair.follow().await;
+    for (position, user) in [(4, "d"), (5, "e")] {
+        let other = redis::cmd("HSET").arg(pair.keys.counters()).arg("server").arg("another").to_owned();
+        pair.redis.query_each::<u8>(&[other]).await.unwrap();
+        pair.follow().await;
+        let place = join(&pair, user).await;
+        assert!(place > SEEN_CHUNK, "{place}: no gap");
+        assert!(!pair.view.is_beyond_a_gap(place));
+        pair.view.hear_place(place);
+        assert_eq!(pair.view.position(place), Some(position));
+        pair.model.advance(1);
+    }
+}
+
 fn joining(user: &str) -> Join {
     Join { user: user.to_owned(), lane: String::new() }
 }
