@@ -278,11 +278,14 @@ const TAKE: &str = r"
         order by w.schedule_id, n.number
     ), picked as materialized (
         select w.*, s.place, s.price from wanted w cross join lateral (
+            select ctid as place from seats where schedule_id = w.schedule_id and number = w.number offset 0
+        ) seen cross join lateral (
             select ctid as place, price from seats
             where schedule_id = w.schedule_id and number = w.number
                 and (state = 'free' or (state = 'held' and held_until <= (select now from t)))
             for update skip locked
         ) s
+        where s.place = seen.place
     ), whole as materialized (
         select * from (select *, count(*) over (partition by ord) as got from picked) p where got = seats
     ), held as (
@@ -301,7 +304,9 @@ const TAKE: &str = r"
 ";
 
 /// Takes all seats of a hold or none; answers the holds that could be made at this moment, in no order.
-/// Seats are locked in the order of their numbers, those that somebody is about to take are passed over.
+/// Seats are locked in the order of their numbers, those that somebody is about to take are passed over. So are those
+/// that somebody has written since the statement began: a lock finds the row's newest version, where it now lies, and an
+/// update of that place finds nothing, because the statement does not see what lies there.
 pub async fn take(
     conn: &mut Conn,
     offset_ms: i64,

@@ -211,6 +211,59 @@ fn a_lock_of_a_stranger_holds_up_one_user_only() {
     });
 }
 
+/// The time of the database stands still while there is a row in `gate`: whoever asks for it waits.
+const GATE: &str = "
+    create table gate ();
+    create or replace function db_now(offset_ms bigint) returns timestamptz language plpgsql volatile as $$ begin
+        while exists (select from gate) loop
+            perform pg_sleep(0.005);
+        end loop;
+        return date_trunc('milliseconds', clock_timestamp() + offset_ms * interval '1 millisecond');
+    end $$;";
+
+/// The sweeper frees a seat when the statement that wants it has begun already, and has not come to its lock
+#[test]
+fn a_seat_that_is_freed_under_a_statement_is_held_or_not_but_never_by_half() {
+    World::s0().gated("").run(async |world| {
+        let (was, wants) = (world.user("was"), world.user("wants"));
+        let old = hold(world.date(), &was, 1).await.ok(201);
+        wants.charge(2 * PRICE).await.ok(201);
+        let (mut sweeper, mut watcher) = (database(world).await, database(world).await);
+        run(&mut sweeper, GATE).await;
+        // Of a hold that somebody has locked the sweeper keeps its hands.
+        run(&mut sweeper, "begin").await;
+        let old = old.text("reservation_id");
+        run(&mut sweeper, &format!("select 1 from reservations where id = '{old}' for update")).await;
+        world.advance_seconds(301);
+        run(&mut watcher, "insert into gate default values").await;
+        let freed = async {
+            eventually("the statement has begun", async || {
+                let begun = "select count(*) from pg_stat_activity
+                    where datname = current_database() and query like '%as until from clock%'
+                        and wait_event = 'PgSleep' and pid <> pg_backend_pid()";
+                let begun: i64 = sqlx::query_scalar(begun).fetch_one(&mut watcher).await.unwrap();
+                if begun == 1 { Ok(()) } else { Err(format!("{begun} have")) }
+            })
+            .await;
+            let free = format!(
+                "update reservations set status = 'expired' where id = '{old}';
+                update seats set state = 'free', hold_id = null, held_by = null, held_until = null
+                where hold_id = '{old}';
+                commit; delete from gate"
+            );
+            run(&mut sweeper, &free).await;
+        };
+        let wish = [1, 2];
+        let (held, ()) = futures_util::join!(wants.reserve(world.date(), &wish), freed);
+        wants.pay(&held.ok(201)).await.ok(201);
+        eventually("both are sold", async || {
+            let map = world.seat_map(world.date()).await;
+            if map.sold == wish { Ok(()) } else { Err(format!("{map:?}")) }
+        })
+        .await;
+    });
+}
+
 /// Whoever hangs up before the batch begins has done nothing; after it the books are in order either way.
 #[test]
 fn who_hangs_up_leaves_the_others_alone() {
