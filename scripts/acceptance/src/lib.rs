@@ -23,7 +23,8 @@
 //! `coverage` holds the services to their own OpenAPI documents, and those to the contract; `tidy` the
 //! tree to the habits of the house. `TEST_REDIS_URL` and `TEST_DATABASE_URL` name the servers
 //! (`scripts/test` sets both, and `TEST_REDIS_SERVER`, the program, and `TEST_POSTGRES_BIN`, the programs' folder, for
-//! those tests that start servers of their own), `ACCEPTANCE_LOG=debug` shows what the services log.
+//! those tests that start servers of their own, and `TEST_FOLDER`, where they draw ports), `ACCEPTANCE_LOG=debug` shows what
+//! the services log.
 //!
 //! Time: services read the world's [`Clock`](shared::clock::Clock); [`World::advance`] moves it,
 //! and with it every deadline in Redis, Postgres and tokens. Effects that come by themselves (a

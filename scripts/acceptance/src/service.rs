@@ -1,5 +1,7 @@
 //! One replica of one service, in this process or as the real program.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -10,6 +12,7 @@ use shared::clock::Clock;
 use shared::lifecycle::Lifecycle;
 
 use crate::binaries::Program;
+use crate::stores::given;
 
 const GRACE: Duration = Duration::from_secs(2);
 /// Ports below those that the system gives to the near ends of connections.
@@ -190,14 +193,24 @@ async fn start_here(
     }
 }
 
-/// A port that nobody listens on; drawn at random, so that tests side by side rarely draw the same.
+/// A port that nobody listens on and that no other test of the run is given for a long time: they take turns, by a number
+/// in a file that one of them has at a time.
 pub(crate) fn free_port() -> SocketAddr {
-    let width = u128::from(PORTS.end - PORTS.start);
-    for _ in 0..100 {
-        let drawn = uuid::Uuid::new_v4().as_u128() % width;
-        let port = PORTS.start + u16::try_from(drawn).expect("a port");
+    let file = PathBuf::from(given("TEST_FOLDER")).join("port");
+    let turn = File::options().read(true).write(true).create(true).truncate(false).open(&file);
+    let mut turn = turn.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    turn.lock().expect("a file can be locked");
+    let mut last = String::new();
+    turn.read_to_string(&mut last).expect("a file can be read");
+    // Runs side by side begin apart.
+    let first =
+        || PORTS.start + u16::try_from(std::process::id() % u32::from(PORTS.end - PORTS.start)).unwrap_or(0);
+    let mut port: u16 = last.parse().unwrap_or_else(|_| first());
+    for _ in PORTS {
+        port = if PORTS.contains(&(port + 1)) { port + 1 } else { PORTS.start };
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         if TcpListener::bind(address).is_ok() {
+            turn.rewind().and_then(|()| write!(turn, "{port}")).expect("a file can be written");
             return address;
         }
     }
