@@ -16,11 +16,11 @@ pub const PLAN: &str = "crash.plan";
 /// All points, by verb in the order of their statements. `.committed` is after the commit: it is done,
 /// and nobody was told.
 #[rustfmt::skip]
-pub const POINTS: [&str; 31] = [
+pub const POINTS: [&str; 29] = [
     "hold.claimed", "hold.lined_up", "hold.taken", "hold.spent", "hold.remembered", "hold.committed",
     "release.begun", "release.committed",
     "sweep.begun", "sweep.committed",
-    "pay.claimed", "pay.locked", "pay.debited", "pay.recorded", "pay.spent", "pay.remembered",
+    "pay.claimed", "pay.locked", "pay.exchanged", "pay.remembered",
     "pay.committed",
     "refund.claimed", "refund.locked", "refund.taken_back", "refund.freed", "refund.paid_back", "refund.remembered",
     "refund.committed",

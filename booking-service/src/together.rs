@@ -15,7 +15,8 @@
 //! - a broken row or a deadlock fails only whom it is about: who was undone goes alone, in a transaction
 //!   of one, and is told there;
 //! - nobody waits behind somebody else's lock: a batch waits for one only a moment
-//!   ([`Db::begin_impatiently`](crate::db::Db::begin_impatiently)), then each goes alone;
+//!   ([`Db::begin_impatiently`](crate::db::Db::begin_impatiently)), then each goes alone. A verb whose whole work is one
+//!   statement that waits for none needs no transaction ([`judge`]);
 //! - nothing is answered before the commit: fates are handed out by the coalescer, after it;
 //! - two wishes of one batch never want the same row: the second goes again ([`Apart`]).
 
@@ -109,20 +110,30 @@ impl<K: Eq + Hash> Apart<K> {
     }
 }
 
-/// Commits a batch, or undoes it: then everybody goes alone, unless nobody would come through.
+/// Commits a batch, or undoes it; its fates are as [`judge`] says.
 pub async fn end<T, R: MayConflict>(
     tx: Tx,
     verb: &'static str,
     wishes: usize,
     outcome: Result<Vec<Fate<T, R>>, R>,
 ) -> db::Result<Vec<Fate<T, R>>> {
+    if outcome.is_ok() {
+        tx.commit().await?;
+    } else {
+        tx.abandon().await;
+    }
+    judge(verb, wishes, outcome)
+}
+
+/// The fates of a batch that has ended: of one that was undone everybody goes alone, unless nobody would come through.
+pub fn judge<T, R: MayConflict>(
+    verb: &'static str,
+    wishes: usize,
+    outcome: Result<Vec<Fate<T, R>>, R>,
+) -> db::Result<Vec<Fate<T, R>>> {
     let fates = match outcome {
-        Ok(fates) => {
-            tx.commit().await?;
-            fates
-        }
+        Ok(fates) => fates,
         Err(reason) => {
-            tx.abandon().await;
             match reason.of_database() {
                 Some(error @ (db::Error::Unavailable(_) | db::Error::Busy)) => return Err(error.clone()),
                 Some(error) => tracing::warn!(verb, wishes, %error, "a batch is undone; each goes alone"),

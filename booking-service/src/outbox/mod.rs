@@ -22,8 +22,10 @@ use std::sync::Arc;
 
 use shared::ids::new_id;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 pub use relay::run;
+pub(crate) use store::spend_parts;
 
 use crate::admitted::{EndedEntries, Entry};
 use crate::db::{self, Db, Tx};
@@ -49,6 +51,11 @@ impl Outbox {
         }
         let ids: Vec<_> = entries.iter().map(|_| new_id(self.db.clock())).collect();
         store::spend(tx, entries, &ids).await
+    }
+
+    /// Entry tokens that a statement of the caller's will spend, each with the id of its message.
+    pub fn messages(&self, entries: Vec<Entry>) -> Vec<(Entry, Uuid)> {
+        entries.into_iter().map(|entry| (entry, new_id(self.db.clock()))).collect()
     }
 
     /// After the commit: this replica refuses the tokens at once and tells the queue service. Should

@@ -25,28 +25,38 @@ pub struct Waiting {
     pub oldest_seconds: Option<f64>,
 }
 
+/// The part of a statement that spends entry tokens and writes the messages that say so. Before it stands
+/// `ending (jti, queue, exp, id)`, the id being the message's; behind it `spent (jti)` has those that were not spent before.
+macro_rules! spend_parts {
+    () => {
+        r"
+        spent as (
+            insert into spent_entries (jti, queue, exp)
+            select jti, queue, exp from ending order by jti
+            on conflict on constraint spent_entries_pkey do nothing
+            returning jti
+        ), told as (
+            insert into outbox (id, queue, jti, exp)
+            select e.id, e.queue, e.jti, e.exp from ending e join spent s on s.jti = e.jti
+        )"
+    };
+}
+pub(crate) use spend_parts;
+
 /// Spends entry tokens and writes the messages that say so; answers the `jti`s that were not spent
 /// before. `ids` are for the messages, one per entry.
 pub async fn spend(conn: &mut Conn, entries: &[Entry], ids: &[Uuid]) -> Result<Vec<String>> {
     let jtis: Vec<&str> = entries.iter().map(|entry| entry.jti.as_str()).collect();
     let queues: Vec<&str> = entries.iter().map(|entry| entry.queue.as_str()).collect();
     let exps: Vec<i64> = entries.iter().map(|entry| entry.exp).collect();
-    let spent = sqlx::query_scalar(
+    let spent = sqlx::query_scalar(concat!(
         r"
-        with given as (
-            select * from unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[]) as g (jti, queue, exp, id)
-        ), spent as (
-            insert into spent_entries (jti, queue, exp)
-            select jti, queue, exp from given order by jti
-            on conflict on constraint spent_entries_pkey do nothing
-            returning jti
-        ), told as (
-            insert into outbox (id, queue, jti, exp)
-            select g.id, g.queue, g.jti, g.exp from given g join spent s on s.jti = g.jti
-        )
-        select jti from spent
-        ",
-    )
+        with ending as materialized (
+            select * from unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[]) as e (jti, queue, exp, id)
+        ),",
+        spend_parts!(),
+        "select jti from spent"
+    ))
     .bind(jtis)
     .bind(queues)
     .bind(exps)

@@ -8,8 +8,8 @@
 //!
 //!   seats back: the owner wants it, before the show starts; or the date is cancelled, at any time
 //!
-//!   pay: reservations, then seats (locked) ─ debit + ledger ─ seats sold, payment, tickets, confirmed
-//!          ─ entry tokens spent + outbox ─ idempotency ─ commit ─▶ wake the relay
+//!   pay: reservations, then seats (locked) ─ one statement: debit + ledger, confirmed, seats sold, payment,
+//!          tickets, entry tokens spent + outbox ─ idempotency ─ commit ─▶ wake the relay
 //! ```
 //!
 //! A payment is whole or absent: all of that is one transaction, which it shares with the payments of others that

@@ -1,8 +1,8 @@
 //! The verb that pays a hold, with whatever payments of others come at the same time.
 //!
 //! ```text
-//!   claim keys ─ lock reservations and seats ─ judge ─ debit ─ record ─ spend ─ remember ─ commit
-//!                                                │       └ too few points: goes alone, and hears why
+//!   claim keys ─ lock reservations and seats ─ judge ─ exchange ─ remember ─ commit
+//!                                                │         └ too few points: goes alone, and hears why
 //!                                                └ refused: drops out, nothing of it is written
 //! ```
 //!
@@ -12,14 +12,13 @@ use std::collections::{HashMap, HashSet};
 use std::slice;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use shared::coalesce::Coalescer;
 use shared::ids::new_id;
 use shared::lifecycle::Lifecycle;
 use uuid::Uuid;
 
 use super::model::{Paid, Payable};
-use super::store::{self, Claim, Met};
+use super::store::{self, Claim, Exchanged, Met, NewPayment};
 use super::{Pay, Payments, Refusal, Tools};
 use crate::admitted::{self, Entry};
 use crate::config::ReleaseOn;
@@ -28,7 +27,6 @@ use crate::db::{self, Conn, Tx};
 use crate::holds::Status;
 use crate::idempotency;
 use crate::metrics;
-use crate::points::Fee;
 use crate::retry;
 use crate::together::{self, Apart, Batches, Draft, Fate};
 
@@ -39,14 +37,6 @@ pub struct Sale {
     schedule: Uuid,
     /// Entry tokens that ended with it.
     spent: Vec<Entry>,
-}
-
-/// A payment on its way: of which wish, and what of.
-struct Exchange {
-    wish: usize,
-    payment: Uuid,
-    payable: Payable,
-    balance_after: i64,
 }
 
 /// Starts the batches.
@@ -137,15 +127,8 @@ impl Tools {
         if payable.is_empty() {
             return Ok(draft.fates());
         }
-        let exchanges = self.debit(tx, wishes, payable, &mut draft).await?;
-        crash::point("pay.debited")?;
-        if exchanges.is_empty() {
-            return Ok(draft.fates());
-        }
-        let paid_at = self.record(tx, &exchanges).await?;
-        crash::point("pay.recorded")?;
-        let mut sales = self.spend(tx, wishes, exchanges, &paid_at).await?;
-        crash::point("pay.spent")?;
+        let mut sales = self.sell(tx, wishes, payable, &mut draft).await?;
+        crash::point("pay.exchanged")?;
         let answers: Vec<_> =
             sales.iter().map(|(wish, sale)| (wishes[*wish].intent.as_ref(), &sale.paid)).collect();
         idempotency::remember_all(tx, &self.db, &answers).await?;
@@ -176,95 +159,56 @@ impl Tools {
         Ok(payable)
     }
 
-    /// Takes the points.
-    async fn debit(
+    /// Points for seats, of those who have enough. Under `RELEASE_ON=payment` the hold's entry token ends, and the one that is
+    /// shown for it, which must not have ended before: two payments at once cannot both end it.
+    async fn sell(
         &self,
         tx: &mut Tx,
         wishes: &[Arc<Pay>],
         payable: Vec<(usize, Payable)>,
         draft: &mut Draft<Sale, Refusal>,
-    ) -> Result<Vec<Exchange>, Refusal> {
-        let mut exchanges: Vec<_> = payable
-            .into_iter()
-            .map(|(wish, payable)| Exchange {
-                wish,
-                payment: new_id(self.db.clock()),
-                payable,
-                balance_after: 0,
-            })
-            .collect();
-        let fee = |it: &Exchange| Fee {
-            user: wishes[it.wish].caller.user(),
-            payment: it.payment,
-            amount: it.payable.amount,
-        };
-        if let ([_], [one]) = (wishes, &mut exchanges[..]) {
-            one.balance_after = self.points.pay(tx, &fee(one)).await?;
-            return Ok(exchanges);
-        }
-        let fees: Vec<_> = exchanges.iter().map(fee).collect();
-        let balances = self.points.pay_all(tx, &fees).await?;
-        let mut able = Vec::with_capacity(exchanges.len());
-        for (exchange, balance) in exchanges.into_iter().zip(balances) {
-            match balance {
-                Some(balance_after) => able.push(Exchange { balance_after, ..exchange }),
-                None => draft.decide(exchange.wish, Fate::Alone),
-            }
-        }
-        Ok(able)
-    }
-
-    /// Writes the payments down; when each was paid.
-    async fn record(
-        &self,
-        tx: &mut Tx,
-        exchanges: &[Exchange],
-    ) -> Result<HashMap<Uuid, DateTime<Utc>>, Refusal> {
-        let payments: Vec<_> = exchanges.iter().map(|it| (it.payment, it.payable.reservation_id)).collect();
-        let recorded = store::record(tx, self.db.offset_ms(), &payments).await?;
-        let sold: HashMap<Uuid, i64> =
-            recorded.iter().map(|(payment, _, seats)| (*payment, *seats)).collect();
-        let is_whole = |it: &Exchange| {
-            sold.get(&it.payment).is_some_and(|seats| usize::try_from(*seats) == Ok(it.payable.seats.len()))
-        };
-        if !exchanges.iter().all(is_whole) {
-            return Err(Refusal::HoldExpired);
-        }
-        Ok(recorded.into_iter().map(|(payment, paid_at, _)| (payment, paid_at)).collect())
-    }
-
-    /// Under `RELEASE_ON=payment` the hold's entry token ends, and the one that is shown for it,
-    /// which must not have ended before: two payments at once cannot both end it.
-    async fn spend(
-        &self,
-        tx: &mut Tx,
-        wishes: &[Arc<Pay>],
-        exchanges: Vec<Exchange>,
-        paid_at: &HashMap<Uuid, DateTime<Utc>>,
     ) -> Result<Vec<(usize, Sale)>, Refusal> {
-        let mut sales = Vec::with_capacity(exchanges.len());
-        let mut must_end = Vec::new();
-        for Exchange { wish, payment, payable, balance_after } in exchanges {
-            let shown = wishes[wish].caller.entry();
-            let spent = match self.release_on {
-                ReleaseOn::Payment => payable.ending(shown),
-                ReleaseOn::Hold => Vec::new(),
+        let due: Vec<_> =
+            payable.iter().map(|(wish, payable)| (wishes[*wish].caller.user(), payable.amount)).collect();
+        let bills = self.points.bills(tx, &due).await?;
+        let ending = |wish: usize, payable: &Payable| match self.release_on {
+            ReleaseOn::Payment => payable.ending(wishes[wish].caller.entry()),
+            ReleaseOn::Hold => Vec::new(),
+        };
+        let new = payable.iter().zip(bills).map(|((wish, payable), bill)| NewPayment {
+            id: new_id(self.db.clock()),
+            bill,
+            reservation: payable.reservation_id,
+            ending: self.outbox.messages(ending(*wish, payable)),
+        });
+        let new: Vec<_> = new.collect();
+        let (exchanged, ended) = store::exchange(tx, self.db.offset_ms(), &new).await?;
+        let mut exchanged: HashMap<Uuid, Exchanged> =
+            exchanged.into_iter().map(|it| (it.payment, it)).collect();
+        let mut sales = Vec::with_capacity(new.len());
+        for ((wish, payable), new) in payable.into_iter().zip(new) {
+            let Some(done) = exchanged.remove(&new.id) else {
+                if wishes.len() == 1 {
+                    return Err(self.points.unpaid(tx, &new.bill).await.into());
+                }
+                draft.decide(wish, Fate::Alone);
+                continue;
             };
-            if !spent.is_empty() {
-                must_end.extend(payable.own(shown));
+            if usize::try_from(done.seats_sold) != Ok(payable.seats.len()) {
+                return Err(Refusal::HoldExpired);
             }
-            let paid_at = *paid_at.get(&payment).ok_or(Refusal::HoldExpired)?;
+            let paid_at = done.paid_at.ok_or(Refusal::HoldExpired)?;
+            let spent: Vec<Entry> = new.ending.into_iter().map(|(entry, _)| entry).collect();
+            let own = payable.own(wishes[wish].caller.entry());
+            if !spent.is_empty() && own.is_some_and(|entry| !ended.contains(&entry.jti)) {
+                return Err(admitted::Refusal::EntryCompleted.into());
+            }
             let Payable { reservation_id, amount, seats, schedule_id: schedule, .. } = payable;
-            let paid = Paid { payment_id: payment, reservation_id, amount, balance_after, paid_at, seats };
+            let balance_after = done.balance_after;
+            let paid = Paid { payment_id: new.id, reservation_id, amount, balance_after, paid_at, seats };
             sales.push((wish, Sale { paid, schedule, spent }));
         }
-        let ending: Vec<Entry> = sales.iter().flat_map(|(_, sale)| sale.spent.iter().cloned()).collect();
-        let ended: HashSet<String> = self.outbox.spend(tx, &ending).await?.into_iter().collect();
-        if must_end.iter().all(|entry| ended.contains(&entry.jti)) {
-            Ok(sales)
-        } else {
-            Err(admitted::Refusal::EntryCompleted.into())
-        }
+        Ok(sales)
     }
 }
 

@@ -1,5 +1,7 @@
 //! `payments`, `tickets`, and what a payment does to seats and reservation.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -8,6 +10,8 @@ use super::model::{Paid, Payable};
 use crate::admitted::Entry;
 use crate::db::{Conn, Result};
 use crate::holds::{Status, reserved};
+use crate::outbox::spend_parts;
+use crate::points::{Bill, Kind, debit_parts};
 
 /// Which hold is to be paid, by whom.
 pub struct Claim<'a> {
@@ -123,57 +127,115 @@ pub async fn payment_of(conn: &mut Conn, reservation: Uuid) -> Result<Option<Uui
         .await?)
 }
 
-/// Writes payments of locked reservations down: confirmed, seats sold, payments, tickets. Answers when each
-/// was paid and how many seats became sold. The deadline is compared once more, after every lock was won:
-/// a payment that it has overtaken is missing.
-pub async fn record(
+/// A payment that is to be made, of a reservation that is locked.
+pub struct NewPayment<'a> {
+    pub id: Uuid,
+    pub bill: Bill<'a>,
+    pub reservation: Uuid,
+    /// The entry tokens that end with it, each with the id of the message that says so.
+    pub ending: Vec<(Entry, Uuid)>,
+}
+
+/// What became of it: it was debited, at least.
+pub struct Exchanged {
+    pub payment: Uuid,
+    pub balance_after: i64,
+    /// When it was made; `None`: the deadline has overtaken it.
+    pub paid_at: Option<DateTime<Utc>>,
+    pub seats_sold: i64,
+}
+
+type ExchangedRow = (Option<Uuid>, Option<i64>, Option<DateTime<Utc>>, Option<i64>, Option<Vec<String>>);
+
+const EXCHANGE: &str = concat!(
+    r"
+    with movements as materialized (
+        select *, payment_id as cause, null::text as memo
+        from unnest($4::uuid[], $5::uuid[], $6::text[], $7::bigint[], $8::uuid[])
+            as m (payment_id, reservation_id, user_id, amount, entry_id)
+    ),",
+    debit_parts!(),
+    r", t as materialized (
+        select db_now($1) as now from (select count(*) from debited) after_the_last_lock
+    ), confirmed as (
+        update reservations r set status = 'confirmed'
+        from debited d cross join lateral (
+            select ctid as place from reservations where id = d.reservation_id offset 0
+        ) p cross join t
+        where r.ctid = p.place and r.status = 'held' and r.expires_at > t.now
+        returning d.payment_id, r.id, r.schedule_id, r.user_id, r.seat_count, r.amount, r.seat_numbers,
+            r.prices, t.now
+    ), wanted as materialized (
+        select payment_id, id, schedule_id, seat.number, seat.price
+        from confirmed cross join unnest(seat_numbers, prices) as seat (number, price)
+    ), sold as (
+        update seats s set state = 'sold', held_until = null
+        from wanted w cross join lateral (
+            select ctid as place from seats where schedule_id = w.schedule_id and number = w.number offset 0
+        ) p
+        where s.ctid = p.place and s.hold_id = w.id and s.state = 'held'
+        returning w.payment_id
+    ), paid as (
+        insert into payments (id, reservation_id, schedule_id, user_id, seat_count, amount, paid_at)
+        select payment_id, id, schedule_id, user_id, seat_count, amount, now from confirmed
+    ), issued as (
+        insert into tickets (payment_id, schedule_id, number, price)
+        select payment_id, schedule_id, number, price from wanted
+    ), counted as (
+        select payment_id, count(*) as seats from sold group by payment_id
+    ), ending as materialized (
+        select e.jti, e.queue, e.exp, e.id
+        from unnest($9::uuid[], $10::text[], $11::text[], $12::bigint[], $13::uuid[])
+            as e (payment_id, jti, queue, exp, id)
+        join debited d on d.payment_id = e.payment_id
+    ),",
+    spend_parts!(),
+    r"
+    select d.payment_id, d.balance, c.now, coalesce(n.seats, 0), null
+    from debited d
+    left join confirmed c on c.payment_id = d.payment_id
+    left join counted n on n.payment_id = d.payment_id
+    union all
+    select null, null, null, null, array_agg(jti) from spent
+    "
+);
+
+/// Makes payments of locked reservations, each of another user: points taken, confirmed, seats sold, payments, tickets,
+/// entry tokens spent and told. Answers those that could be debited, and the `jti`s that were not spent before. The
+/// deadline is compared once more, after every lock was won.
+pub async fn exchange(
     conn: &mut Conn,
     offset_ms: i64,
-    payments: &[(Uuid, Uuid)],
-) -> Result<Vec<(Uuid, DateTime<Utc>, i64)>> {
-    let (ids, reservations): (Vec<Uuid>, Vec<Uuid>) = payments.iter().copied().unzip();
-    Ok(sqlx::query_as(
-        r"
-        with t as materialized (
-            select db_now($1) as now
-        ), given as materialized (
-            select * from unnest($2::uuid[], $3::uuid[]) as g (payment_id, reservation_id)
-        ), confirmed as (
-            update reservations r set status = 'confirmed'
-            from given g cross join lateral (
-                select ctid as place from reservations where id = g.reservation_id offset 0
-            ) p cross join t
-            where r.ctid = p.place and r.status = 'held' and r.expires_at > t.now
-            returning g.payment_id, r.id, r.schedule_id, r.user_id, r.seat_count, r.amount, r.seat_numbers,
-                r.prices, t.now
-        ), wanted as materialized (
-            select payment_id, id, schedule_id, seat.number, seat.price
-            from confirmed cross join unnest(seat_numbers, prices) as seat (number, price)
-        ), sold as (
-            update seats s set state = 'sold', held_until = null
-            from wanted w cross join lateral (
-                select ctid as place from seats where schedule_id = w.schedule_id and number = w.number offset 0
-            ) p
-            where s.ctid = p.place and s.hold_id = w.id and s.state = 'held'
-            returning w.payment_id
-        ), paid as (
-            insert into payments (id, reservation_id, schedule_id, user_id, seat_count, amount, paid_at)
-            select payment_id, id, schedule_id, user_id, seat_count, amount, now from confirmed
-            returning id, paid_at
-        ), issued as (
-            insert into tickets (payment_id, schedule_id, number, price)
-            select payment_id, schedule_id, number, price from wanted
-        ), counted as (
-            select payment_id, count(*) as seats from sold group by payment_id
-        )
-        select p.id, p.paid_at, coalesce(c.seats, 0) from paid p left join counted c on c.payment_id = p.id
-        ",
-    )
-    .bind(offset_ms)
-    .bind(ids)
-    .bind(reservations)
-    .fetch_all(conn)
-    .await?)
+    payments: &[NewPayment<'_>],
+) -> Result<(Vec<Exchanged>, HashSet<String>)> {
+    let ending: Vec<_> = payments
+        .iter()
+        .flat_map(|payment| payment.ending.iter().map(move |(entry, message)| (payment.id, entry, *message)))
+        .collect();
+    let rows: Vec<ExchangedRow> = sqlx::query_as(EXCHANGE)
+        .bind(offset_ms)
+        .bind(Kind::Payment.word())
+        .bind(Kind::Payment.counter_account().word())
+        .bind(payments.iter().map(|payment| payment.id).collect::<Vec<_>>())
+        .bind(payments.iter().map(|payment| payment.reservation).collect::<Vec<_>>())
+        .bind(payments.iter().map(|payment| payment.bill.user).collect::<Vec<_>>())
+        .bind(payments.iter().map(|payment| payment.bill.amount.get()).collect::<Vec<_>>())
+        .bind(payments.iter().map(|payment| payment.bill.entry_id).collect::<Vec<_>>())
+        .bind(ending.iter().map(|(payment, ..)| *payment).collect::<Vec<_>>())
+        .bind(ending.iter().map(|(_, entry, _)| entry.jti.as_str()).collect::<Vec<_>>())
+        .bind(ending.iter().map(|(_, entry, _)| entry.queue.as_str()).collect::<Vec<_>>())
+        .bind(ending.iter().map(|(_, entry, _)| entry.exp).collect::<Vec<_>>())
+        .bind(ending.iter().map(|(.., message)| *message).collect::<Vec<_>>())
+        .fetch_all(conn)
+        .await?;
+    let (mut exchanged, mut spent) = (Vec::with_capacity(payments.len()), HashSet::new());
+    for (payment, balance_after, paid_at, seats_sold, jtis) in rows {
+        if let (Some(payment), Some(balance_after), Some(seats_sold)) = (payment, balance_after, seats_sold) {
+            exchanged.push(Exchanged { payment, balance_after, paid_at, seats_sold });
+        }
+        spent.extend(jtis.into_iter().flatten());
+    }
+    Ok((exchanged, spent))
 }
 
 #[derive(FromRow)]

@@ -42,6 +42,7 @@ use uuid::Uuid;
 
 pub use model::{Balance, Kind, LedgerEntry, Moved, Statement, memo};
 pub use money::{Amount, Points};
+pub(crate) use store::debit_parts;
 
 use crate::crash;
 use crate::db::{self, Db, Tx};
@@ -91,7 +92,15 @@ impl Move {
     }
 }
 
-/// What a payment costs its user, or gives back.
+/// What a payment costs its user, and the ledger's entry that will say so.
+#[derive(Clone, Copy, Debug)]
+pub struct Bill<'a> {
+    pub user: &'a str,
+    pub amount: Points,
+    pub entry_id: Uuid,
+}
+
+/// What a payment has cost its user.
 #[derive(Clone, Copy, Debug)]
 pub struct Fee<'a> {
     pub user: &'a str,
@@ -185,41 +194,29 @@ impl Accounts {
         Ok(moved)
     }
 
-    /// Takes what a payment costs, in its transaction; answers the balance after it.
-    pub async fn pay(&self, tx: &mut Tx, fee: &Fee<'_>) -> Result<i64, Refusal> {
-        let movement = self.opened(tx, slice::from_ref(fee)).await?.remove(0);
-        Ok(self.debit(tx, Kind::Payment, &movement).await?.get())
-    }
-
-    /// As [`pay`](Self::pay), for many payments in one transaction, each of another user: `None` where it
-    /// is refused; why is told who pays alone.
-    pub async fn pay_all(&self, tx: &mut Tx, fees: &[Fee<'_>]) -> Result<Vec<Option<i64>>, Refusal> {
-        let movements = self.opened(tx, fees).await?;
-        let balances = store::debit(tx, self.db.offset_ms(), Kind::Payment, &movements).await?;
-        Ok(balances.into_iter().map(|balance| balance.map(Points::get)).collect())
-    }
-
-    /// The movements of payments. Whoever pays nothing needs an account all the same: the ledger names it.
-    async fn opened<'a>(&self, tx: &mut Tx, fees: &[Fee<'a>]) -> Result<Vec<Movement<'a>>, Refusal> {
-        let new = |fee: &Fee<'a>| {
-            let (entry_id, payment) = (new_id(self.db.clock()), fee.payment);
-            let amount = priced(fee.amount)?;
-            Ok(Movement {
-                user: fee.user,
-                amount,
-                entry_id,
-                cause: payment,
-                payment_id: Some(payment),
-                memo: None,
-            })
+    /// What users are to pay, one bill each, for the statement that makes their payments. Whoever pays nothing needs an
+    /// account all the same: the ledger names it.
+    pub async fn bills<'a>(&self, tx: &mut Tx, due: &[(&'a str, i64)]) -> Result<Vec<Bill<'a>>, Refusal> {
+        let bill = |(user, amount): &(&'a str, i64)| {
+            Ok(Bill { user, amount: priced(*amount)?, entry_id: new_id(self.db.clock()) })
         };
-        let movements: Vec<Movement<'a>> = fees.iter().map(new).collect::<Result<_, Refusal>>()?;
+        let bills: Vec<Bill<'a>> = due.iter().map(bill).collect::<Result<_, Refusal>>()?;
         let free: Vec<_> =
-            movements.iter().filter(|it| it.amount == Points::ZERO).map(|it| it.user).collect();
+            bills.iter().filter(|bill| bill.amount == Points::ZERO).map(|bill| bill.user).collect();
         if !free.is_empty() {
             store::open(tx, &free).await?;
         }
-        Ok(movements)
+        Ok(bills)
+    }
+
+    /// Why a bill was not paid. Looks again, under the account's lock: a refusal never names a balance that would have done.
+    pub async fn unpaid(&self, tx: &mut Tx, bill: &Bill<'_>) -> Refusal {
+        let (user, amount) = (bill.user, bill.amount);
+        match store::locked_balance(tx, user).await {
+            Ok(balance) if balance.minus(amount).is_none() => Refusal::Insufficient { balance, amount },
+            Ok(_) => db::Error::Conflict(format!("the account of {user} was on its way")).into(),
+            Err(error) => error.into(),
+        }
     }
 
     /// Gives back what seats of a payment cost, in the transaction of the refund, which is the cause;

@@ -74,6 +74,32 @@ pub async fn credit(
     balances(movements, rows)
 }
 
+/// The part of a statement that takes points. Before it stands `movements`, with the columns of a [`Movement`] at least, of which
+/// no two are of the same user; behind it `debited` has those who had enough, as they were given, and the `balance`
+/// after it. `$1` is the offset, `$2` the kind, `$3` its counter-account.
+macro_rules! debit_parts {
+    () => {
+        r"
+        able as materialized (
+            select a.place, m.* from (select * from movements order by user_id) m
+            cross join lateral (
+                select ctid as place from accounts where user_id = m.user_id and balance >= m.amount for update
+            ) a
+        ), debited as (
+            update accounts a set balance = a.balance - b.amount, last_seq = a.last_seq + 1
+            from able b
+            where a.ctid = b.place and a.balance >= b.amount
+            returning b.*, a.balance, a.last_seq
+        ), entered as (
+            insert into ledger (user_id, seq, entry_id, kind, counter_account, amount, balance_after, cause,
+                payment_id, memo, at)
+            select user_id, last_seq, entry_id, $2, $3, -amount, balance, cause, payment_id, memo, db_now($1)
+            from debited
+        )"
+    };
+}
+pub(crate) use debit_parts;
+
 /// Takes points; answers the balance after each, in their order, `None` where there are too few. No two
 /// movements are of the same user.
 pub async fn debit(
@@ -82,30 +108,15 @@ pub async fn debit(
     kind: Kind,
     movements: &[Movement<'_>],
 ) -> Result<Vec<Option<Points>>> {
-    let statement = sqlx::query_as(
+    let statement = sqlx::query_as(concat!(
         r"
-        with given as materialized (
+        with movements as materialized (
             select * from unnest($4::text[], $5::bigint[], $6::uuid[], $7::uuid[], $8::uuid[], $9::text[])
-                as g (user_id, amount, entry_id, cause, payment_id, memo)
-        ), able as materialized (
-            select a.place, g.amount from (select * from given order by user_id) g
-            cross join lateral (
-                select ctid as place from accounts where user_id = g.user_id and balance >= g.amount for update
-            ) a
-        ), account as (
-            update accounts a set balance = a.balance - b.amount, last_seq = a.last_seq + 1
-            from able b
-            where a.ctid = b.place and a.balance >= b.amount
-            returning a.user_id, a.balance, a.last_seq
-        )
-        insert into ledger (user_id, seq, entry_id, kind, counter_account, amount, balance_after, cause,
-            payment_id, memo, at)
-        select g.user_id, a.last_seq, g.entry_id, $2, $3, -g.amount, a.balance, g.cause, g.payment_id, g.memo,
-            db_now($1)
-        from account a join given g on g.user_id = a.user_id
-        returning user_id, balance_after
-        ",
-    )
+                as m (user_id, amount, entry_id, cause, payment_id, memo)
+        ),",
+        debit_parts!(),
+        "select user_id, balance from debited"
+    ))
     .bind(offset_ms)
     .bind(kind.word())
     .bind(kind.counter_account().word());

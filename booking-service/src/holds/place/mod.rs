@@ -1,7 +1,7 @@
 //! The verb that makes a hold, of seats that are named or of seats we choose.
 //!
 //! ```text
-//!   named ─▶ with others (`together`): key ─ line up ─ take ─ spend ─ remember ─ commit ─▶ held
+//!   named ─▶ with others (`together`): key ─ line up ─ take ─ spend ─ remember ─ commit ─▶ held; or the take alone
 //!               │ not taken: look, with others ─▶ what is in the way
 //!               │                nothing is: somebody is half-way ─▶ again
 //!               └ it cannot go with others ─▶ alone

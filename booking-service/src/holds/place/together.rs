@@ -12,8 +12,9 @@ use super::store::{self, NewHold, Taken};
 use super::{Place, Rules, spend};
 use crate::admitted::Entry;
 use crate::changes::Changes;
+use crate::config::ReleaseOn;
 use crate::crash;
-use crate::db::{self, Db, Tx};
+use crate::db::{self, Conn, Db, Tx};
 use crate::holds::Refusal;
 use crate::holds::model::Reservation;
 use crate::holds::wish::{Look, Wanted};
@@ -117,10 +118,16 @@ enum Thing<'a> {
 
 impl Work {
     async fn batch(&self, wishes: &[Arc<Place>]) -> db::Result<Vec<Fate<Reservation, Refusal>>> {
-        let mut tx = self.tools.db.begin_impatiently().await?;
         let mut spent = Vec::new();
-        let outcome = self.take(&mut tx, wishes, &mut spent).await;
-        let fates = together::end(tx, VERB, wishes.len(), outcome).await?;
+        let fates = if self.is_one_statement(wishes) {
+            let mut lane = self.tools.db.lane().await?;
+            let outcome = self.take_at_a_stroke(&mut lane, wishes).await;
+            together::judge(VERB, wishes.len(), outcome)?
+        } else {
+            let mut tx = self.tools.db.begin_impatiently().await?;
+            let outcome = self.take(&mut tx, wishes, &mut spent).await;
+            together::end(tx, VERB, wishes.len(), outcome).await?
+        };
         crash::point("hold.committed")?;
         let dates = fates.iter().filter_map(|fate| match fate {
             Fate::Done(held) => Some(held.schedule_id),
@@ -132,6 +139,28 @@ impl Work {
             self.tools.changes.seats_of(dates);
         }
         Ok(fates)
+    }
+
+    /// Whether nothing has to be done but to take: a statement is a transaction by itself.
+    fn is_one_statement(&self, wishes: &[Arc<Place>]) -> bool {
+        let is_bare = |wish: &Arc<Place>| {
+            wish.intent.is_none() && wish.schedule.is_none_or(|schedule| !self.limited.knows(schedule))
+        };
+        self.tools.rules.release_on == ReleaseOn::Payment && wishes.iter().all(is_bare)
+    }
+
+    /// In one round trip. It waits for no lock: the seats that somebody has are passed over, and nothing else is shared.
+    async fn take_at_a_stroke(
+        &self,
+        conn: &mut Conn,
+        wishes: &[Arc<Place>],
+    ) -> Result<Vec<Fate<Reservation, Refusal>>, Refusal> {
+        let mut draft = set_apart(wishes);
+        let (asking, new) = self.new_holds(wishes, &draft);
+        for (wish, taken) in self.seats(conn, asking, &new).await? {
+            draft.decide(wish, Fate::Done(taken.reservation));
+        }
+        Ok(draft.fates())
     }
 
     /// The work of the transaction, and the entry tokens that it has spent.
@@ -151,25 +180,15 @@ impl Work {
             }
         }
         crash::point("hold.claimed")?;
-        let new: Vec<_> =
-            draft.open().into_iter().filter_map(|wish| Some((wish, self.new_hold(&wishes[wish])?))).collect();
-        let (asking, new): (Vec<usize>, Vec<NewHold<'_>>) = new.into_iter().unzip();
+        let (asking, new) = self.new_holds(wishes, &draft);
         let buyers: Vec<_> =
             new.iter().filter(|hold| hold.lined_up).map(|hold| (hold.schedule, hold.user)).collect();
         if !buyers.is_empty() {
             store::line_up(tx, &buyers).await?;
         }
         crash::point("hold.lined_up")?;
-        if new.is_empty() {
-            return Ok(draft.fates());
-        }
-        let by_id: HashMap<Uuid, usize> = new.iter().map(|hold| hold.id).zip(asking).collect();
-        let taken = store::take(tx, db.offset_ms(), rules.ttl_seconds, &new).await?;
+        let taken = self.seats(tx, asking, &new).await?;
         crash::point("hold.taken")?;
-        let taken: Vec<(usize, Taken)> = taken
-            .into_iter()
-            .filter_map(|taken| Some((*by_id.get(&taken.reservation.reservation_id)?, taken)))
-            .collect();
         let ending =
             taken.iter().filter_map(|(wish, taken)| rules.ending(taken, wishes[*wish].caller.entry()));
         spent.extend(ending.cloned());
@@ -183,6 +202,32 @@ impl Work {
             draft.decide(wish, Fate::Done(taken.reservation));
         }
         Ok(draft.fates())
+    }
+
+    /// The wishes that are open, and the holds that would fulfil them.
+    fn new_holds<'a>(
+        &self,
+        wishes: &'a [Arc<Place>],
+        draft: &Draft<Reservation, Refusal>,
+    ) -> (Vec<usize>, Vec<NewHold<'a>>) {
+        draft.open().into_iter().filter_map(|wish| Some((wish, self.new_hold(&wishes[wish])?))).unzip()
+    }
+
+    /// Takes what can be taken; each beside its wish.
+    async fn seats(
+        &self,
+        conn: &mut Conn,
+        asking: Vec<usize>,
+        new: &[NewHold<'_>],
+    ) -> db::Result<Vec<(usize, Taken)>> {
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
+        let by_id: HashMap<Uuid, usize> = new.iter().map(|hold| hold.id).zip(asking).collect();
+        let (db, ttl_seconds) = (&self.tools.db, self.tools.rules.ttl_seconds);
+        let taken = store::take(conn, db.offset_ms(), ttl_seconds, new).await?;
+        let of = |taken: Taken| Some((*by_id.get(&taken.reservation.reservation_id)?, taken));
+        Ok(taken.into_iter().filter_map(of).collect())
     }
 
     /// The hold that would fulfil a wish; `None` when no statement could make it, whatever there is: the look

@@ -7,9 +7,8 @@ use uuid::Uuid;
 
 use super::hall::{Hall, QUEUE, Written};
 use super::row::{Row, Sample};
-use super::{Bench, compare, pgbench};
+use super::{Bench, compare, durable, pgbench};
 use crate::http::post;
-use crate::report::whole;
 use crate::work::Prepared;
 
 /// How many clients pgbench is tried with.
@@ -28,10 +27,9 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         let date = hall.date(compare::enough(paced, seconds), None).await?;
         let work = wishes(bench, date, compare::enough(paced, seconds))?;
         hall.settle().await?;
-        found.push(compare::p99(hall.booking.public(), paced, seconds, &work).await?);
+        found.push(durable::p99(bench, hall.booking.public(), paced, seconds, &work).await?);
     }
-    let name = "p99 of a hold at half of its maximum";
-    rows.push(Row::limit(name, "ms", 25.0, found).noting(format!("open loop, {}/s", whole(paced))));
+    rows.push(durable::row("p99 of a hold at half of its maximum", 25.0, paced, &found));
     hall.close().await?;
     Ok(rows)
 }

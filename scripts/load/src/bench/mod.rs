@@ -20,6 +20,7 @@
 
 mod bare;
 mod compare;
+mod durable;
 mod hall;
 mod holds;
 mod joins;

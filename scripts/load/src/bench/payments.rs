@@ -7,9 +7,8 @@ use serde_json::json;
 
 use super::hall::{Hall, Held, QUEUE, Written};
 use super::row::{Row, Sample};
-use super::{Bench, compare, pgbench};
+use super::{Bench, compare, durable, pgbench};
 use crate::http::post;
-use crate::report::whole;
 use crate::work::Prepared;
 
 const CLIENTS: [u32; 3] = [8, 16, 32];
@@ -40,10 +39,9 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     for sample in 0..bench.size.pairs {
         bench.progress("payments at half of their maximum", sample);
         let work = wishes(bench, &mut hall, compare::enough(paced, seconds)).await?.1;
-        found.push(compare::p99(hall.booking.public(), paced, seconds, &work).await?);
+        found.push(durable::p99(bench, hall.booking.public(), paced, seconds, &work).await?);
     }
-    let name = "p99 of a payment at half of its maximum";
-    let latency = Row::limit(name, "ms", 25.0, found).noting(format!("open loop, {}/s", whole(paced)));
+    let latency = durable::row("p99 of a payment at half of its maximum", 25.0, paced, &found);
     hall.close().await?;
     Ok(vec![row, latency])
 }
