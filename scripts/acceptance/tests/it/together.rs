@@ -53,6 +53,7 @@ impl<'w> Plug<'w> {
     async fn new(world: &'w World, seats: [i64; 2]) -> Self {
         let (users, mut holds) = (world.users("plug", 2), Vec::new());
         for (user, seat) in users.iter().zip(seats) {
+            user.take(world.entry_token(user.id(), "main").await);
             user.charge(PRICE).await.ok(201);
             holds.push(user.reserve(world.date(), &[seat]).await.ok(201));
         }
@@ -128,6 +129,59 @@ fn payments_that_arrive_together_have_each_their_own_outcome() {
         }
         let report = world.admin().report(date).await.ok(200);
         assert_eq!([report.int("sold"), report.int("held")], [12 + 3 + 2, 3], "{report:?}");
+    });
+}
+
+/// Those who have too few points are in one batch with those who have enough, whose tokens end with it; theirs do not
+#[test]
+fn who_cannot_pay_keeps_the_entry_token() {
+    World::s4().open_door().run(async |world| {
+        let people = world.users("person", 24);
+        let holds = at_once(people.iter().zip(1..).map(async |(person, seat)| {
+            person.take(world.entry_token(person.id(), "main").await);
+            person.charge(PRICE - seat % 2).await.ok(201);
+            person.reserve(world.date(), &[seat]).await.ok(201)
+        }))
+        .await;
+        let plug = Plug::new(world, [30, 31]).await;
+        let [requests, batches] = batched(world, "payment").await;
+        let paid =
+            plug.pay_around(at_once(people.iter().zip(&holds).map(|(person, hold)| person.pay(hold)))).await;
+        let [requests_then, batches_then] = batched(world, "payment").await;
+        assert!(requests_then - requests > 3 * (batches_then - batches), "they were not together");
+        for (number, answer) in (1..).zip(&paid) {
+            let told = if number % 2 == 0 { "201" } else { "402 insufficient_points" };
+            assert_eq!(answer.outcome(), told, "{answer:?}");
+        }
+        for (person, hold) in people.iter().zip(&holds).step_by(2) {
+            person.charge(1).await.ok(201);
+            person.pay(hold).await.ok(201);
+        }
+        for (person, hold) in people.iter().zip(&holds) {
+            person.pay(hold).await.refused(401, "entry_token_completed");
+        }
+    });
+}
+
+/// By the real clock: the wait for the account's lock outlasts the hold
+#[test]
+fn a_payment_that_wins_its_last_lock_too_late_is_refused() {
+    let world = World::s0().gated("").booking_flags(&["--hold-ttl-seconds", "1"]);
+    world.run(async |world| {
+        let user = world.user("late");
+        user.charge(PRICE).await.ok(201);
+        let mut stranger = database(world).await;
+        run(&mut stranger, "begin").await;
+        let lock = format!("select 1 from accounts where user_id = '{}' for update", user.id());
+        run(&mut stranger, &lock).await;
+        let held = hold(world.date(), &user, 1).await.ok(201);
+        let too_late = async {
+            tokio::time::sleep(Duration::from_millis(1300)).await;
+            run(&mut stranger, "rollback").await;
+        };
+        let (paid, ()) = futures_util::join!(user.pay(&held), too_late);
+        paid.refused(410, "hold_expired");
+        assert_eq!(user.balance().await, PRICE);
     });
 }
 
