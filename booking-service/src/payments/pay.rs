@@ -182,15 +182,19 @@ impl Tools {
             ending: self.outbox.messages(ending(*wish, payable)),
         });
         let new: Vec<_> = new.collect();
-        let (exchanged, ended) = store::exchange(tx, self.db.offset_ms(), &new).await?;
+        let (mut exchanged, mut ended) = store::exchange(tx, self.db.offset_ms(), &new).await?;
+        if let [NewPayment { bill, .. }] = &new[..]
+            && exchanged.is_empty()
+            && wishes.len() == 1
+        {
+            self.points.must_afford(tx, bill.user, bill.amount).await?;
+            (exchanged, ended) = store::exchange(tx, self.db.offset_ms(), &new).await?;
+        }
         let mut exchanged: HashMap<Uuid, Exchanged> =
             exchanged.into_iter().map(|it| (it.payment, it)).collect();
         let mut sales = Vec::with_capacity(new.len());
         for ((wish, payable), new) in payable.into_iter().zip(new) {
             let Some(done) = exchanged.remove(&new.id) else {
-                if wishes.len() == 1 {
-                    return Err(self.points.unpaid(tx, &new.bill).await.into());
-                }
                 draft.decide(wish, Fate::Alone);
                 continue;
             };

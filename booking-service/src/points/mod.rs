@@ -209,14 +209,12 @@ impl Accounts {
         Ok(bills)
     }
 
-    /// Why a bill was not paid. Looks again, under the account's lock: a refusal never names a balance that would have done.
-    pub async fn unpaid(&self, tx: &mut Tx, bill: &Bill<'_>) -> Refusal {
-        let (user, amount) = (bill.user, bill.amount);
-        match store::locked_balance(tx, user).await {
-            Ok(balance) if balance.minus(amount).is_none() => Refusal::Insufficient { balance, amount },
-            Ok(_) => db::Error::Conflict(format!("the account of {user} was on its way")).into(),
-            Err(error) => error.into(),
-        }
+    /// For whoever could not be debited: refuses who has too few points, under the account's lock, so that a refusal
+    /// never names a balance that would have done. Whoever has enough can be debited now, by another statement: the one
+    /// before did not see a balance that was written while it ran.
+    pub async fn must_afford(&self, tx: &mut Tx, user: &str, amount: Points) -> Result<(), Refusal> {
+        let balance = store::locked_balance(tx, user).await?;
+        balance.minus(amount).map(drop).ok_or(Refusal::Insufficient { balance, amount })
     }
 
     /// Gives back what seats of a payment cost, in the transaction of the refund, which is the cause;
@@ -228,21 +226,19 @@ impl Accounts {
         Ok(self.credit(tx, Kind::Refund, &movement, Points::MAX).await?.get())
     }
 
-    /// A refusal looks again, under the account's lock: it never names a balance that would have done.
     async fn debit(&self, tx: &mut Tx, kind: Kind, movement: &Movement<'_>) -> Result<Points, Refusal> {
         let (offset_ms, one) = (self.db.offset_ms(), slice::from_ref(movement));
         if let [Some(balance)] = store::debit(tx, offset_ms, kind, one).await?[..] {
             return Ok(balance);
         }
-        let (balance, amount) = (store::locked_balance(tx, movement.user).await?, movement.amount);
-        balance.minus(amount).ok_or(Refusal::Insufficient { balance, amount })?;
+        self.must_afford(tx, movement.user, movement.amount).await?;
         match store::debit(tx, offset_ms, kind, one).await?[..] {
             [Some(balance)] => Ok(balance),
             _ => Err(impossible(kind)),
         }
     }
 
-    /// As [`debit`](Self::debit), the other way.
+    /// As [`debit`](Self::debit), the other way: a refusal looks again, too.
     async fn credit(
         &self,
         tx: &mut Tx,

@@ -163,6 +163,37 @@ fn who_cannot_pay_keeps_the_entry_token() {
     });
 }
 
+/// Whatever statement begins, the balance that it sees is not the newest once it has the lock
+#[test]
+fn an_account_that_never_rests_moves_points_all_the_same() {
+    World::s0().gated("").run(async |world| {
+        let user = world.user("busy");
+        user.charge(5 * PRICE).await.ok(201);
+        let held = hold(world.date(), &user, 1).await.ok(201);
+        let rewritten = format!(
+            "begin; update accounts set balance = balance where user_id = '{}'; select pg_sleep(0.02); commit",
+            user.id()
+        );
+        let restless = at_once((0..2).map(async |_| {
+            let mut stranger = database(world).await;
+            loop {
+                run(&mut stranger, &rewritten).await;
+            }
+        }));
+        let moving = async {
+            pause(50).await;
+            user.pay(&held).await.ok(201);
+            user.use_points(PRICE).await.ok(201);
+            user.charge(PRICE).await.ok(201);
+        };
+        tokio::select! {
+            () = moving => {}
+            _ = restless => unreachable!(),
+        }
+        assert_eq!(user.balance().await, 4 * PRICE);
+    });
+}
+
 /// By the real clock: the wait for the account's lock outlasts the hold
 #[test]
 fn a_payment_that_wins_its_last_lock_too_late_is_refused() {
