@@ -50,16 +50,18 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let bare = Bare::start(&bench.stand.place, &[fixture]).await?;
     let sides = Sides { bare: &bare, crowd: &crowd, few: &few };
     let mut rows = rates(bench, &queue, &mut redis, &sides).await?;
-    let most = rows[0].measured().median;
-    bare.stop().await?;
-
-    let (mut late, half) = (Vec::new(), most / 2.0);
+    let half = rows[0].measured().median / 2.0;
+    let (mut late, mut late_bare) = (Vec::new(), Vec::new());
     for sample in 0..bench.size.pairs {
         bench.progress("polls at half of their maximum", sample);
-        late.push(compare::p99(queue.public(), half, bench.size.open_seconds, &crowd.polls).await?);
+        let p99 = async |to| compare::p99(to, half, bench.size.open_seconds, &crowd.polls).await;
+        late_bare.push(p99(bare.side()?.to).await?);
+        late.push(p99(queue.public()).await?);
     }
+    bare.stop().await?;
     let name = "p99 of a poll at half of its maximum";
-    rows.push(Row::limit(name, "ms", 5.0, late).noting(format!("open loop, {}/s", whole(half))));
+    let row = Row::limit(name, "ms", 5.0, late).beside("bare axum handler, as many a second", &late_bare);
+    rows.push(row.noting(format!("open loop, {}/s", whole(half))));
     rows.push(
         Row::limit("Redis bytes per person in line", "bytes", 220.0, vec![per_person])
             .noting(format!("used_memory, {} people with ids of 36 bytes", grouped(people))),

@@ -62,6 +62,13 @@ impl Row {
         Self { name: name.to_owned(), baseline: None, unit, target, samples, note: String::new() }
     }
 
+    /// The same with a baseline, which is shown and not judged: what the limit leaves on this machine.
+    pub fn beside(self, baseline: &str, based_on: &[f64]) -> Self {
+        let samples = self.samples.iter().zip(based_on);
+        let samples = samples.map(|(sample, baseline)| Sample { baseline: Some(*baseline), ..*sample });
+        Self { baseline: Some(baseline.to_owned()), samples: samples.collect(), ..self }
+    }
+
     pub fn noting(self, note: impl Into<String>) -> Self {
         Self { note: note.into(), ..self }
     }
