@@ -1,7 +1,7 @@
 //! Points between two statements where a test can make the service fail or die.
 //!
 //! ```text
-//!   crash::point("pay.locked")?      without the feature `crash-points`: nothing, not even a look
+//!   crash::point("pay.made")?        without the feature `crash-points`: nothing, not even a look
 //!                                  with it: reads the plan, a file in the working folder
 //!   plan: NAME MODE [TIMES]        fail = the statement after it finds the database gone
 //!                                  kill = the process is gone, without a destructor
@@ -16,12 +16,11 @@ pub const PLAN: &str = "crash.plan";
 /// All points, by verb in the order of their statements. `.committed` is after the commit: it is done,
 /// and nobody was told.
 #[rustfmt::skip]
-pub const POINTS: [&str; 29] = [
+pub const POINTS: [&str; 28] = [
     "hold.claimed", "hold.lined_up", "hold.taken", "hold.spent", "hold.remembered", "hold.committed",
     "release.begun", "release.committed",
     "sweep.begun", "sweep.committed",
-    "pay.claimed", "pay.locked", "pay.exchanged", "pay.remembered",
-    "pay.committed",
+    "pay.claimed", "pay.made", "pay.remembered", "pay.committed",
     "refund.claimed", "refund.locked", "refund.taken_back", "refund.freed", "refund.paid_back", "refund.remembered",
     "refund.committed",
     "points.claimed", "points.moved", "points.remembered", "points.committed",

@@ -20,12 +20,10 @@ mod store;
 
 use std::sync::Arc;
 
-use shared::ids::new_id;
-use tokio::sync::Notify;
-use uuid::Uuid;
-
 pub use relay::run;
+use shared::ids::new_id;
 pub(crate) use store::spend_parts;
+use tokio::sync::Notify;
 
 use crate::admitted::{EndedEntries, Entry};
 use crate::db::{self, Db, Tx};
@@ -51,11 +49,6 @@ impl Outbox {
         }
         let ids: Vec<_> = entries.iter().map(|_| new_id(self.db.clock())).collect();
         store::spend(tx, entries, &ids).await
-    }
-
-    /// Entry tokens that a statement of the caller's will spend, each with the id of its message.
-    pub fn messages(&self, entries: Vec<Entry>) -> Vec<(Entry, Uuid)> {
-        entries.into_iter().map(|entry| (entry, new_id(self.db.clock()))).collect()
     }
 
     /// After the commit: this replica refuses the tokens at once and tells the queue service. Should

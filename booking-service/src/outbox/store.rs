@@ -26,19 +26,29 @@ pub struct Waiting {
 }
 
 /// The part of a statement that spends entry tokens and writes the messages that say so. Before it stands
-/// `ending (jti, queue, exp, id)`, the id being the message's; behind it `spent (jti)` has those that were not spent before.
+/// `$ending (jti, queue, exp, id)`, the id being the message's; behind it `$spent (jti)` has those that were not spent before.
 macro_rules! spend_parts {
-    () => {
-        r"
-        spent as (
+    ($ending:literal, $spent:literal, $told:literal) => {
+        concat!(
+            $spent,
+            r" as (
             insert into spent_entries (jti, queue, exp)
-            select jti, queue, exp from ending order by jti
+            select jti, queue, exp from ",
+            $ending,
+            r" order by jti
             on conflict on constraint spent_entries_pkey do nothing
             returning jti
-        ), told as (
+        ), ",
+            $told,
+            r" as (
             insert into outbox (id, queue, jti, exp)
-            select e.id, e.queue, e.jti, e.exp from ending e join spent s on s.jti = e.jti
+            select e.id, e.queue, e.jti, e.exp from ",
+            $ending,
+            " e join ",
+            $spent,
+            " s on s.jti = e.jti
         )"
+        )
     };
 }
 pub(crate) use spend_parts;
@@ -54,7 +64,7 @@ pub async fn spend(conn: &mut Conn, entries: &[Entry], ids: &[Uuid]) -> Result<V
         with ending as materialized (
             select * from unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[]) as e (jti, queue, exp, id)
         ),",
-        spend_parts!(),
+        spend_parts!("ending", "spent", "told"),
         "select jti from spent"
     ))
     .bind(jtis)

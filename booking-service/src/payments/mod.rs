@@ -66,8 +66,7 @@ use crate::idempotency::{self, Intent};
 use crate::outbox::Outbox;
 use crate::points::{self, Accounts};
 use crate::retry::MayConflict;
-use crate::together::Batches;
-use pay::Sale;
+use pay::Together;
 
 /// Why nothing is paid or paid back. In the order of the contract.
 #[derive(Debug, thiserror::Error)]
@@ -130,13 +129,13 @@ pub struct Tools {
 /// The verbs of payments.
 pub struct Payments {
     tools: Tools,
-    together: Batches<Pay, Sale, Refusal>,
+    together: Together,
 }
 
 impl Payments {
     /// Starts the batches of payments.
     pub fn start(tools: Tools, lifecycle: &Lifecycle) -> Self {
-        Self { together: pay::start(&tools, lifecycle), tools }
+        Self { together: Together::start(&tools, lifecycle), tools }
     }
 
     /// The receipt of a user's own payment.

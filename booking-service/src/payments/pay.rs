@@ -1,12 +1,18 @@
 //! The verb that pays a hold, with whatever payments of others come at the same time.
 //!
 //! ```text
-//!   claim keys ─ lock reservations and seats ─ judge ─ exchange ─ remember ─ commit
-//!                                                │         └ too few points: goes alone, and hears why
-//!                                                └ refused: drops out, nothing of it is written
+//!   no key ─▶ at a stroke: pay ─▶ paid. One statement is the transaction, and waits for nobody
+//!                           │ not paid
+//!   a key ──▶ in a transaction: claim ─ pay ┬ paid ─────────────────────────────┬ remember ─ commit
+//!                                           └ not paid: look ─ lock the account ┴ pay again
+//!                                                         │               │           └ not paid: goes alone
+//!                                                         └ refused       └ refused: too few points
 //! ```
 //!
-//! A payment that goes alone takes the same way, as a batch of one.
+//! What pays (`store::pay`) judges everything before it writes anything, for each on its own; why somebody was not paid is
+//! asked only then, because most are. Whoever is refused drops out, and nothing of it was written. The second time
+//! the rows are this transaction's: reservation and seats since the first, the account since it was looked
+//! at. A payment that goes alone takes the same way, as a batch of one.
 
 use std::collections::{HashMap, HashSet};
 use std::slice;
@@ -17,8 +23,8 @@ use shared::ids::new_id;
 use shared::lifecycle::Lifecycle;
 use uuid::Uuid;
 
-use super::model::{Paid, Payable};
-use super::store::{self, Claim, Exchanged, Met, NewPayment};
+use super::model::{Met, Paid};
+use super::store::{self, Claim, Locked, Made, NewPayment};
 use super::{Pay, Payments, Refusal, Tools};
 use crate::admitted::{self, Entry};
 use crate::config::ReleaseOn;
@@ -30,24 +36,40 @@ use crate::metrics;
 use crate::retry;
 use crate::together::{self, Apart, Batches, Draft, Fate};
 
+const VERB: &str = "payment";
+
 /// What a payment has done.
 #[derive(Debug)]
 pub struct Sale {
     paid: Paid,
     schedule: Uuid,
     /// Entry tokens that ended with it.
-    spent: Vec<Entry>,
+    ended: Vec<Entry>,
 }
 
-/// Starts the batches.
-pub fn start(tools: &Tools, lifecycle: &Lifecycle) -> Batches<Pay, Sale, Refusal> {
-    let tools = tools.clone();
-    let (batches, lanes) = Coalescer::new(together::SHAPE, move |wishes: Vec<Arc<Pay>>| {
-        let tools = tools.clone();
-        async move { tools.batch(&wishes).await }
-    });
-    together::start(lifecycle, "payments", lanes);
-    batches
+/// The batches.
+pub struct Together {
+    strokes: Batches<Pay, Sale, Refusal>,
+    transactions: Batches<Pay, Sale, Refusal>,
+}
+
+impl Together {
+    /// Starts the batches.
+    pub fn start(tools: &Tools, lifecycle: &Lifecycle) -> Self {
+        let hand = tools.clone();
+        let (strokes, lanes) = Coalescer::new(together::SHAPE, move |wishes: Vec<Arc<Pay>>| {
+            let tools = hand.clone();
+            async move { tools.stroke(&wishes).await }
+        });
+        together::start(lifecycle, "payments at a stroke", lanes);
+        let hand = tools.clone();
+        let (transactions, lanes) = Coalescer::new(together::SHAPE, move |wishes: Vec<Arc<Pay>>| {
+            let tools = hand.clone();
+            async move { tools.batch(&wishes).await }
+        });
+        together::start(lifecycle, "payments", lanes);
+        Self { strokes, transactions }
+    }
 }
 
 impl Payments {
@@ -60,8 +82,15 @@ impl Payments {
     }
 
     async fn exchange(&self, wish: &Arc<Pay>) -> Result<Sale, Refusal> {
+        let Together { strokes, transactions } = &self.together;
+        if wish.intent.is_none() {
+            let fate = strokes.submit(wish.clone()).await.map_err(db::Error::from)??;
+            if let Fate::Done(sale) = fate {
+                return Ok(sale);
+            }
+        }
         loop {
-            match self.together.submit(wish.clone()).await.map_err(db::Error::from)?? {
+            match transactions.submit(wish.clone()).await.map_err(db::Error::from)?? {
                 Fate::Done(sale) => return Ok(sale),
                 Fate::Refused(refusal) => return Err(refusal),
                 Fate::Again => {}
@@ -76,14 +105,26 @@ impl Payments {
 }
 
 impl Tools {
+    async fn stroke(&self, wishes: &[Arc<Pay>]) -> db::Result<Vec<Fate<Sale, Refusal>>> {
+        let mut draft = set_apart(wishes);
+        let mut lane = self.db.lane().await?;
+        let made = self.make(&mut lane, Locked::PassOver, wishes, &draft.open()).await;
+        let outcome = made.map(|made| {
+            for (wish, sale) in made {
+                draft.decide(wish, Fate::Done(sale));
+            }
+            draft.fates()
+        });
+        let fates = together::judge(VERB, wishes.len(), outcome.map_err(Refusal::from))?;
+        self.committed(done(&fates))?;
+        Ok(fates)
+    }
+
     async fn batch(&self, wishes: &[Arc<Pay>]) -> db::Result<Vec<Fate<Sale, Refusal>>> {
         let mut tx = self.db.begin_impatiently().await?;
         let outcome = self.exchange(&mut tx, wishes).await;
-        let fates = together::end(tx, "payment", wishes.len(), outcome).await?;
-        self.committed(fates.iter().filter_map(|fate| match fate {
-            Fate::Done(sale) => Some(sale),
-            _ => None,
-        }))?;
+        let fates = together::end(tx, VERB, wishes.len(), outcome).await?;
+        self.committed(done(&fates))?;
         Ok(fates)
     }
 
@@ -93,7 +134,7 @@ impl Tools {
         let outcome = fates.and_then(|mut fates| match fates.pop() {
             Some(Fate::Done(sale)) => Ok(sale),
             Some(Fate::Refused(refusal)) => Err(refusal),
-            _ => Err(db::Error::Failed("a payment alone has no fate".to_owned()).into()),
+            _ => Err(db::Error::Conflict("what a payment needs was on its way".to_owned()).into()),
         });
         tx.end(outcome).await
     }
@@ -101,17 +142,17 @@ impl Tools {
     /// Who hears of it.
     fn committed<'a>(&self, sales: impl IntoIterator<Item = &'a Sale>) -> db::Result<()> {
         crash::point("pay.committed")?;
-        let (mut dates, mut spent) = (HashSet::new(), Vec::new());
+        let (mut dates, mut ended) = (HashSet::new(), Vec::new());
         for sale in sales {
             dates.insert(sale.schedule);
-            spent.extend(sale.spent.iter().cloned());
+            ended.extend(sale.ended.iter().cloned());
         }
-        self.outbox.committed(&spent);
+        self.outbox.committed(&ended);
         self.changes.seats_of(dates);
         Ok(())
     }
 
-    /// Points for seats. An error undoes all of it.
+    /// The work of the transaction. An error undoes all of it.
     async fn exchange(&self, tx: &mut Tx, wishes: &[Arc<Pay>]) -> Result<Vec<Fate<Sale, Refusal>>, Refusal> {
         let mut draft = set_apart(wishes);
         let open = draft.open();
@@ -122,104 +163,108 @@ impl Tools {
             }
         }
         crash::point("pay.claimed")?;
-        let payable = self.lock(tx, wishes, &mut draft).await?;
-        crash::point("pay.locked")?;
-        if payable.is_empty() {
-            return Ok(draft.fates());
+        let open = draft.open();
+        let mut made = self.make(tx, Locked::Wait, wishes, &open).await?;
+        let unpaid: Vec<_> = open.into_iter().filter(|wish| !made.contains_key(wish)).collect();
+        if !unpaid.is_empty() {
+            let payable = self.look(tx, wishes, &unpaid, &mut draft).await?;
+            let again = self.make(tx, Locked::Wait, wishes, &payable).await?;
+            for wish in payable.into_iter().filter(|wish| !again.contains_key(wish)) {
+                draft.decide(wish, Fate::Alone);
+            }
+            made.extend(again);
         }
-        let mut sales = self.sell(tx, wishes, payable, &mut draft).await?;
-        crash::point("pay.exchanged")?;
+        crash::point("pay.made")?;
         let answers: Vec<_> =
-            sales.iter().map(|(wish, sale)| (wishes[*wish].intent.as_ref(), &sale.paid)).collect();
+            made.iter().map(|(wish, sale)| (wishes[*wish].intent.as_ref(), &sale.paid)).collect();
         idempotency::remember_all(tx, &self.db, &answers).await?;
         crash::point("pay.remembered")?;
-        for (wish, sale) in sales.drain(..) {
+        for (wish, sale) in made {
             draft.decide(wish, Fate::Done(sale));
         }
         Ok(draft.fates())
     }
 
-    /// Locks what is to be paid; who cannot pay is refused.
-    async fn lock(
+    /// Makes those of the payments that can be made; each beside its wish.
+    async fn make(
+        &self,
+        conn: &mut Conn,
+        locked: Locked,
+        wishes: &[Arc<Pay>],
+        open: &[usize],
+    ) -> db::Result<HashMap<usize, Sale>> {
+        if open.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let id = || new_id(self.db.clock());
+        let new = open.iter().map(|wish| NewPayment {
+            id: id(),
+            claim: wishes[*wish].claim(),
+            ledger_entry: id(),
+            messages: [id(), id()],
+        });
+        let new: Vec<_> = new.collect();
+        let by_id: HashMap<Uuid, usize> =
+            new.iter().map(|payment| payment.id).zip(open.iter().copied()).collect();
+        let tokens_end = self.release_on == ReleaseOn::Payment;
+        let made = store::pay(conn, locked, self.db.offset_ms(), tokens_end, &new).await?;
+        let sale = |made: Made| {
+            let wish = *by_id.get(&made.paid.payment_id)?;
+            let shown = wishes[wish].caller.entry().filter(|shown| tokens_end && shown.queue == made.queue);
+            let ended = shown.cloned().into_iter().chain(made.made_by).collect();
+            Some((wish, Sale { paid: made.paid, schedule: made.schedule, ended }))
+        };
+        Ok(made.into_iter().filter_map(sale).collect())
+    }
+
+    /// Refuses whoever cannot pay; answers the others, whose accounts are locked from then on.
+    async fn look(
         &self,
         tx: &mut Tx,
         wishes: &[Arc<Pay>],
+        unpaid: &[usize],
         draft: &mut Draft<Sale, Refusal>,
-    ) -> Result<Vec<(usize, Payable)>, Refusal> {
-        let open = draft.open();
-        let claims: Vec<_> = open.iter().map(|wish| wishes[*wish].claim()).collect();
-        let met = store::lock_payable(tx, self.db.offset_ms(), &claims).await?;
-        let mut payable = Vec::with_capacity(open.len());
-        for (wish, met) in open.into_iter().zip(met) {
+    ) -> Result<Vec<usize>, Refusal> {
+        let claims: Vec<_> = unpaid.iter().map(|wish| wishes[*wish].claim()).collect();
+        let met = store::look(tx, self.db.offset_ms(), &claims).await?;
+        let (mut payable, mut due) = (Vec::new(), Vec::new());
+        for (wish, met) in unpaid.iter().copied().zip(met) {
             match judge(tx, &wishes[wish], met).await? {
-                Ok(found) => payable.push((wish, found)),
+                Ok(amount) => {
+                    payable.push(wish);
+                    due.push((wishes[wish].caller.user(), amount));
+                }
                 Err(refusal) => draft.decide(wish, Fate::Refused(refusal)),
             }
         }
-        Ok(payable)
+        let mut able = Vec::with_capacity(payable.len());
+        for (wish, afforded) in payable.into_iter().zip(self.points.afford(tx, &due).await?) {
+            match afforded {
+                Ok(()) => able.push(wish),
+                Err(refusal) => draft.decide(wish, Fate::Refused(refusal.into())),
+            }
+        }
+        Ok(able)
     }
+}
 
-    /// Points for seats, of those who have enough. Under `RELEASE_ON=payment` the hold's entry token ends, and the one that is
-    /// shown for it, which must not have ended before: two payments at once cannot both end it.
-    async fn sell(
-        &self,
-        tx: &mut Tx,
-        wishes: &[Arc<Pay>],
-        payable: Vec<(usize, Payable)>,
-        draft: &mut Draft<Sale, Refusal>,
-    ) -> Result<Vec<(usize, Sale)>, Refusal> {
-        let due: Vec<_> =
-            payable.iter().map(|(wish, payable)| (wishes[*wish].caller.user(), payable.amount)).collect();
-        let bills = self.points.bills(tx, &due).await?;
-        let ending = |wish: usize, payable: &Payable| match self.release_on {
-            ReleaseOn::Payment => payable.ending(wishes[wish].caller.entry()),
-            ReleaseOn::Hold => Vec::new(),
-        };
-        let new = payable.iter().zip(bills).map(|((wish, payable), bill)| NewPayment {
-            id: new_id(self.db.clock()),
-            bill,
-            reservation: payable.reservation_id,
-            ending: self.outbox.messages(ending(*wish, payable)),
-        });
-        let new: Vec<_> = new.collect();
-        let (mut exchanged, mut ended) = store::exchange(tx, self.db.offset_ms(), &new).await?;
-        if let [NewPayment { bill, .. }] = &new[..]
-            && exchanged.is_empty()
-            && wishes.len() == 1
-        {
-            self.points.must_afford(tx, bill.user, bill.amount).await?;
-            (exchanged, ended) = store::exchange(tx, self.db.offset_ms(), &new).await?;
-        }
-        let mut exchanged: HashMap<Uuid, Exchanged> =
-            exchanged.into_iter().map(|it| (it.payment, it)).collect();
-        let mut sales = Vec::with_capacity(new.len());
-        for ((wish, payable), new) in payable.into_iter().zip(new) {
-            let Some(done) = exchanged.remove(&new.id) else {
-                draft.decide(wish, Fate::Alone);
-                continue;
-            };
-            if usize::try_from(done.seats_sold) != Ok(payable.seats.len()) {
-                return Err(Refusal::HoldExpired);
-            }
-            let paid_at = done.paid_at.ok_or(Refusal::HoldExpired)?;
-            let spent: Vec<Entry> = new.ending.into_iter().map(|(entry, _)| entry).collect();
-            let own = payable.own(wishes[wish].caller.entry());
-            if !spent.is_empty() && own.is_some_and(|entry| !ended.contains(&entry.jti)) {
-                return Err(admitted::Refusal::EntryCompleted.into());
-            }
-            let Payable { reservation_id, amount, seats, schedule_id: schedule, .. } = payable;
-            let balance_after = done.balance_after;
-            let paid = Paid { payment_id: new.id, reservation_id, amount, balance_after, paid_at, seats };
-            sales.push((wish, Sale { paid, schedule, spent }));
-        }
-        Ok(sales)
-    }
+/// Those that are done.
+fn done(fates: &[Fate<Sale, Refusal>]) -> impl Iterator<Item = &Sale> {
+    fates.iter().filter_map(|fate| match fate {
+        Fate::Done(sale) => Some(sale),
+        _ => None,
+    })
 }
 
 impl Pay {
     fn claim(&self) -> Claim<'_> {
-        let jti = self.caller.entry().map(|entry| entry.jti.as_str());
-        Claim { reservation: self.reservation, user: self.caller.user(), jti }
+        let caller = &self.caller;
+        Claim {
+            reservation: self.reservation,
+            user: caller.user(),
+            entry: caller.entry(),
+            confined_to: caller.confined_to(),
+        }
     }
 }
 
@@ -228,7 +273,7 @@ fn set_apart(wishes: &[Arc<Pay>]) -> Draft<Sale, Refusal> {
     let (mut apart, mut draft) = (Apart::new(), Draft::new(wishes.len()));
     for (index, wish) in wishes.iter().enumerate() {
         let claim = wish.claim();
-        let things = [Some(("user", claim.user)), claim.jti.map(|jti| ("token", jti))];
+        let things = [Some(("user", claim.user)), claim.entry.map(|entry| ("token", entry.jti.as_str()))];
         if !apart.takes(things.into_iter().flatten()) {
             draft.decide(index, Fate::Again);
         }
@@ -236,8 +281,8 @@ fn set_apart(wishes: &[Arc<Pay>]) -> Draft<Sale, Refusal> {
     draft
 }
 
-/// What is in the way of paying, under the lock; beside it, trouble with the database.
-async fn judge(conn: &mut Conn, wish: &Pay, met: Met) -> db::Result<Result<Payable, Refusal>> {
+/// What is to be paid, or what is in the way of it; beside it, trouble with the database.
+async fn judge(conn: &mut Conn, wish: &Pay, met: Met) -> db::Result<Result<i64, Refusal>> {
     let payable = match met.payable {
         _ if met.shown_is_spent => return Ok(Err(admitted::Refusal::EntryCompleted.into())),
         None => return Ok(Err(Refusal::ReservationNotFound)),
@@ -248,7 +293,7 @@ async fn judge(conn: &mut Conn, wish: &Pay, met: Met) -> db::Result<Result<Payab
     }
     Ok(match payable.status {
         Status::Held if payable.is_cancelled => Err(Refusal::NotHeld),
-        Status::Held if payable.has_its_seats => Ok(payable),
+        Status::Held if payable.has_its_seats => Ok(payable.amount),
         Status::Held | Status::Expired => Err(Refusal::HoldExpired),
         Status::Confirmed => {
             let payment = store::payment_of(conn, payable.reservation_id).await?;

@@ -1,32 +1,236 @@
 //! `payments`, `tickets`, and what a payment does to seats and reservation.
 
-use std::collections::HashSet;
-
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::model::{Paid, Payable};
+use super::model::{Met, Paid, Payable};
 use crate::admitted::Entry;
 use crate::db::{Conn, Result};
 use crate::holds::{Status, reserved};
 use crate::outbox::spend_parts;
-use crate::points::{Bill, Kind, debit_parts};
+use crate::points::{Kind, able_parts, debit_parts};
 
 /// Which hold is to be paid, by whom.
 pub struct Claim<'a> {
     pub reservation: Option<Uuid>,
     pub user: &'a str,
-    /// Of the entry token shown.
-    pub jti: Option<&'a str>,
+    /// The entry token shown.
+    pub entry: Option<&'a Entry>,
+    /// The only queue behind which the user may pay; `None`: any.
+    pub confined_to: Option<&'a str>,
 }
 
-/// What a claim meets.
-pub struct Met {
-    /// `None`: the user has no such reservation.
-    pub payable: Option<Payable>,
-    /// Whether the entry token that is shown was spent before.
-    pub shown_is_spent: bool,
+/// A payment to be made, with the ids of what is written for it.
+pub struct NewPayment<'a> {
+    pub id: Uuid,
+    pub claim: Claim<'a>,
+    pub ledger_entry: Uuid,
+    /// Of the messages that the entry token shown, and the one that made the hold, have ended.
+    pub messages: [Uuid; 2],
+}
+
+/// A payment that was made.
+pub struct Made {
+    pub paid: Paid,
+    pub schedule: Uuid,
+    /// The queue in front of its date; an entry token of this one has ended, if it was shown.
+    pub queue: String,
+    /// The entry token that made the hold, where it was another.
+    pub made_by: Option<Entry>,
+}
+
+/// What is to be done about a lock that somebody has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locked {
+    Wait,
+    /// It is not paid, then.
+    PassOver,
+}
+
+macro_rules! pay {
+    ($wait:literal) => {
+        concat!(
+            r"
+    with given as materialized (
+        select * from unnest($5::uuid[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::text[],
+            $11::uuid[], $12::uuid[], $13::uuid[], $14::uuid[])
+            as g (reservation_id, user_id, jti, queue, exp, confined_to, payment_id, entry_id, shown_message,
+                made_message)
+    ), reserved as materialized (
+        select g.payment_id, g.reservation_id, g.user_id, g.entry_id, g.shown_message, g.made_message,
+            r.reservation_place, r.schedule_id, r.queue, r.seat_count, r.amount, r.seat_numbers, r.prices,
+            r.expires_at, g.exp as shown_exp, r.entry_exp as made_exp,
+            case when $4 and g.queue = r.queue then g.jti end as shown_jti,
+            case when $4 and r.entry_queue = r.queue and r.entry_jti is distinct from g.jti
+                then r.entry_jti end as made_jti
+        from (select * from given order by reservation_id) g
+        cross join lateral (
+            select ctid as place from reservations where id = g.reservation_id offset 0
+        ) seen
+        cross join lateral (
+            select ctid as reservation_place, schedule_id, queue, seat_count, amount, seat_numbers, prices,
+                expires_at, entry_jti, entry_queue, entry_exp
+            from reservations where id = g.reservation_id and user_id = g.user_id and status = 'held'
+            for update ",
+            $wait,
+            r"
+        ) r
+        where r.reservation_place = seen.place
+            and (g.confined_to is null or g.confined_to = r.queue)
+            and (select cancelled_at from schedules where id = r.schedule_id) is null
+            and (select true from spent_entries where jti = g.jti) is null
+    ), wanted as materialized (
+        select r.payment_id, r.reservation_id, r.schedule_id, seat.number, seat.price
+        from reserved r cross join unnest(r.seat_numbers, r.prices) as seat (number, price)
+    ), ours as materialized (
+        select w.*, s.seat_place, s.held_until
+        from (select * from wanted order by schedule_id, number) w
+        cross join lateral (
+            select ctid as place from seats where schedule_id = w.schedule_id and number = w.number offset 0
+        ) seen
+        cross join lateral (
+            select ctid as seat_place, held_until from seats
+            where schedule_id = w.schedule_id and number = w.number and hold_id = w.reservation_id
+                and state = 'held'
+            for update ",
+            $wait,
+            r"
+        ) s
+        where s.seat_place = seen.place
+    ), whole as materialized (
+        select payment_id, count(*) as seats, min(held_until) as held_until from ours group by payment_id
+    ), movements as materialized (
+        select r.*, r.payment_id as cause, null::text as memo, least(r.expires_at, w.held_until) as until
+        from reserved r join whole w on w.payment_id = r.payment_id and w.seats = r.seat_count
+    ),",
+            able_parts!($wait),
+            r", t as materialized (
+        select db_now($1) as now from (select count(*) from able) after_the_last_lock
+    ), in_time as materialized (
+        select a.*, t.now from able a cross join t where a.until > t.now
+    ), shown as materialized (
+        select shown_jti as jti, queue, shown_exp as exp, shown_message as id from in_time
+        where shown_jti is not null
+    ), ",
+            spend_parts!("shown", "shown_spent", "shown_told"),
+            r", clear as materialized (
+        select p.* from in_time p left join shown_spent s on s.jti = p.shown_jti
+        where p.shown_jti is null or s.jti is not null
+    ), made as materialized (
+        select made_jti as jti, queue, made_exp as exp, made_message as id from clear
+        where made_jti is not null
+    ), ",
+            spend_parts!("made", "made_spent", "made_told"),
+            ", ",
+            debit_parts!("clear"),
+            r", confirmed as (
+        update reservations r set status = 'confirmed' from debited d
+        where r.ctid = d.reservation_place
+        returning d.payment_id, d.now
+    ), sold as (
+        update seats s set state = 'sold', held_until = null
+        from debited d join ours o on o.payment_id = d.payment_id
+        where s.ctid = o.seat_place
+        returning o.payment_id, o.schedule_id, o.number, o.price
+    ), counted as (
+        select payment_id, count(*) as seats from sold group by payment_id
+    ), paid as (
+        insert into payments (id, reservation_id, schedule_id, user_id, seat_count, amount, paid_at)
+        select d.payment_id, d.reservation_id, d.schedule_id, d.user_id, n.seats, d.amount, c.now
+        from debited d
+        left join confirmed c on c.payment_id = d.payment_id
+        left join counted n on n.payment_id = d.payment_id
+    ), issued as (
+        insert into tickets (payment_id, schedule_id, number, price)
+        select payment_id, schedule_id, number, price from sold
+    )
+    select payment_id as id, reservation_id, schedule_id, queue, amount, balance, now as paid_at, seat_numbers,
+        prices, made_jti, made_exp
+    from debited
+    "
+        )
+    };
+}
+
+const PAY: &str = pay!("");
+const PAY_AT_ONCE: &str = pay!("skip locked");
+
+#[derive(FromRow)]
+struct MadeRow {
+    id: Uuid,
+    reservation_id: Uuid,
+    schedule_id: Uuid,
+    queue: String,
+    amount: i64,
+    balance: i64,
+    paid_at: DateTime<Utc>,
+    seat_numbers: Vec<i32>,
+    prices: Vec<i64>,
+    made_jti: Option<String>,
+    made_exp: Option<i64>,
+}
+
+/// Makes the payments that can be made, each of another user, and answers them, in no order. Of one that cannot be made
+/// nothing is written, and why that is, [`look`] says.
+///
+/// Everything is judged before anything is written: reservations, seats and accounts are locked, in this order and each in
+/// its own; the time is read after the last lock was won. A row that somebody has written since the statement
+/// began counts as not there: a lock finds its newest version, an update of that place would not. So what
+/// is judged well is also written. Should it not be, the constraints of `payments` undo the statement: without a
+/// confirmation there is no time, with fewer seats sold it is no payment of this reservation.
+///
+/// `tokens_end`: the entry token shown ends with it, and must not have ended before; so does the one that made the hold.
+/// Each only if it is of the reservation's queue: while the gate is open one of another queue is a credential
+/// and nothing more, and stays good for what it is for.
+pub async fn pay(
+    conn: &mut Conn,
+    locked: Locked,
+    offset_ms: i64,
+    tokens_end: bool,
+    new: &[NewPayment<'_>],
+) -> Result<Vec<Made>> {
+    let statement = match locked {
+        Locked::Wait => PAY,
+        Locked::PassOver => PAY_AT_ONCE,
+    };
+    let claims = || new.iter().map(|payment| &payment.claim);
+    let shown = |of: fn(&Entry) -> &str| claims().map(|claim| claim.entry.map(of)).collect::<Vec<_>>();
+    let rows: Vec<MadeRow> = sqlx::query_as(statement)
+        .bind(offset_ms)
+        .bind(Kind::Payment.word())
+        .bind(Kind::Payment.counter_account().word())
+        .bind(tokens_end)
+        .bind(claims().map(|claim| claim.reservation).collect::<Vec<_>>())
+        .bind(claims().map(|claim| claim.user).collect::<Vec<_>>())
+        .bind(shown(|entry| &entry.jti))
+        .bind(shown(|entry| &entry.queue))
+        .bind(claims().map(|claim| claim.entry.map(|entry| entry.exp)).collect::<Vec<_>>())
+        .bind(claims().map(|claim| claim.confined_to).collect::<Vec<_>>())
+        .bind(new.iter().map(|payment| payment.id).collect::<Vec<_>>())
+        .bind(new.iter().map(|payment| payment.ledger_entry).collect::<Vec<_>>())
+        .bind(new.iter().map(|payment| payment.messages[0]).collect::<Vec<_>>())
+        .bind(new.iter().map(|payment| payment.messages[1]).collect::<Vec<_>>())
+        .fetch_all(conn)
+        .await?;
+    Ok(rows.into_iter().map(MadeRow::made).collect())
+}
+
+impl MadeRow {
+    fn made(self) -> Made {
+        let paid = Paid {
+            payment_id: self.id,
+            reservation_id: self.reservation_id,
+            amount: self.amount,
+            balance_after: self.balance,
+            paid_at: self.paid_at,
+            seats: reserved(self.seat_numbers, self.prices),
+        };
+        let queue = self.queue;
+        let made_by = self.made_jti.zip(self.made_exp);
+        let made_by = made_by.map(|(jti, exp)| Entry { jti, queue: queue.clone(), exp });
+        Made { paid, schedule: self.schedule_id, queue, made_by }
+    }
 }
 
 #[derive(FromRow)]
@@ -40,61 +244,40 @@ struct MetRow {
 #[derive(FromRow)]
 struct PayableRow {
     id: Option<Uuid>,
-    schedule_id: Option<Uuid>,
     queue: Option<String>,
     status: Option<String>,
     amount: Option<i64>,
-    seat_numbers: Option<Vec<i32>>,
-    prices: Option<Vec<i64>>,
-    entry_jti: Option<String>,
-    entry_queue: Option<String>,
-    entry_exp: Option<i64>,
     is_cancelled: bool,
-    seats_held: i64,
+    has_its_seats: bool,
 }
 
-/// Users' own reservations and the seats that these still hold, before their deadline; all of it locked until
-/// the transaction ends. One answer for each claim, in their order.
-pub async fn lock_payable(conn: &mut Conn, offset_ms: i64, claims: &[Claim<'_>]) -> Result<Vec<Met>> {
+/// What claims meet, without a lock; in their order.
+pub async fn look(conn: &mut Conn, offset_ms: i64, claims: &[Claim<'_>]) -> Result<Vec<Met>> {
     let rows: Vec<MetRow> = sqlx::query_as(
         r"
-        with given as materialized (
-            select * from unnest($2::uuid[], $3::text[], $4::text[]) with ordinality
-                as g (reservation_id, user_id, jti, ord)
-        ), locked as materialized (
-            select g.ord, r.* from (select * from given order by reservation_id) g
-            cross join lateral (
-                select id, schedule_id, queue, status, amount, seat_numbers, prices, entry_jti, entry_queue,
-                    entry_exp
-                from reservations where id = g.reservation_id and user_id = g.user_id
-                for update
-            ) r
-        ), wanted as materialized (
-            select ord, id, schedule_id, unnest(seat_numbers) as number from locked where status = 'held'
-        ), seats_held as materialized (
-            select w.ord from (select * from wanted order by schedule_id, number) w
-            cross join lateral (
-                select 1 from seats
-                where schedule_id = w.schedule_id and number = w.number and hold_id = w.id and state = 'held'
-                    and held_until > (select db_now($1))
-                for update
-            ) s
-        ), counted as (
-            select ord, count(*) as seats from seats_held group by ord
-        )
-        select l.id, l.schedule_id, l.queue, l.status, l.amount, l.seat_numbers, l.prices, l.entry_jti,
-            l.entry_queue, l.entry_exp,
+        select r.id, r.queue, r.status, r.amount,
             coalesce((select true from spent_entries where jti = g.jti), false) as shown_is_spent,
-            (select cancelled_at from schedules where id = l.schedule_id) is not null as is_cancelled,
-            coalesce(c.seats, 0) as seats_held
-        from given g left join locked l on l.ord = g.ord left join counted c on c.ord = g.ord
+            (select cancelled_at from schedules where id = r.schedule_id) is not null as is_cancelled,
+            (
+                select count(*) from unnest(r.seat_numbers) as wanted (number) cross join lateral (
+                    select 1 from seats
+                    where schedule_id = r.schedule_id and number = wanted.number and hold_id = r.id
+                        and state = 'held' and held_until > (select db_now($1))
+                ) s
+            ) is not distinct from r.seat_count as has_its_seats
+        from unnest($2::uuid[], $3::text[], $4::text[]) with ordinality as g (reservation_id, user_id, jti, ord)
+        left join lateral (
+            select id, schedule_id, queue, status, amount, seat_numbers, seat_count from reservations
+            where id = g.reservation_id and user_id = g.user_id
+            offset 0
+        ) r on true
         order by g.ord
         ",
     )
     .bind(offset_ms)
     .bind(claims.iter().map(|claim| claim.reservation).collect::<Vec<_>>())
     .bind(claims.iter().map(|claim| claim.user).collect::<Vec<_>>())
-    .bind(claims.iter().map(|claim| claim.jti).collect::<Vec<_>>())
+    .bind(claims.iter().map(|claim| claim.entry.map(|entry| entry.jti.as_str())).collect::<Vec<_>>())
     .fetch_all(conn)
     .await?;
     let met = |row: MetRow| Met { payable: row.payable.payable(), shown_is_spent: row.shown_is_spent };
@@ -103,18 +286,13 @@ pub async fn lock_payable(conn: &mut Conn, offset_ms: i64, claims: &[Claim<'_>])
 
 impl PayableRow {
     fn payable(self) -> Option<Payable> {
-        let (seat_numbers, prices) = (self.seat_numbers?, self.prices?);
-        let entry = self.entry_jti.zip(self.entry_queue).zip(self.entry_exp);
         Some(Payable {
             reservation_id: self.id?,
-            schedule_id: self.schedule_id?,
             queue: self.queue?,
             status: Status::parse(&self.status?).unwrap_or(Status::Expired),
             amount: self.amount?,
-            has_its_seats: usize::try_from(self.seats_held) == Ok(seat_numbers.len()),
-            seats: reserved(seat_numbers, prices),
-            entry: entry.map(|((jti, queue), exp)| Entry { jti, queue, exp }),
             is_cancelled: self.is_cancelled,
+            has_its_seats: self.has_its_seats,
         })
     }
 }
@@ -125,117 +303,6 @@ pub async fn payment_of(conn: &mut Conn, reservation: Uuid) -> Result<Option<Uui
         .bind(reservation)
         .fetch_optional(conn)
         .await?)
-}
-
-/// A payment that is to be made, of a reservation that is locked.
-pub struct NewPayment<'a> {
-    pub id: Uuid,
-    pub bill: Bill<'a>,
-    pub reservation: Uuid,
-    /// The entry tokens that end with it, each with the id of the message that says so.
-    pub ending: Vec<(Entry, Uuid)>,
-}
-
-/// What became of it: it was debited, at least.
-pub struct Exchanged {
-    pub payment: Uuid,
-    pub balance_after: i64,
-    /// When it was made; `None`: the deadline has overtaken it.
-    pub paid_at: Option<DateTime<Utc>>,
-    pub seats_sold: i64,
-}
-
-type ExchangedRow = (Option<Uuid>, Option<i64>, Option<DateTime<Utc>>, Option<i64>, Option<Vec<String>>);
-
-const EXCHANGE: &str = concat!(
-    r"
-    with movements as materialized (
-        select *, payment_id as cause, null::text as memo
-        from unnest($4::uuid[], $5::uuid[], $6::text[], $7::bigint[], $8::uuid[])
-            as m (payment_id, reservation_id, user_id, amount, entry_id)
-    ),",
-    debit_parts!(),
-    r", t as materialized (
-        select db_now($1) as now from (select count(*) from debited) after_the_last_lock
-    ), confirmed as (
-        update reservations r set status = 'confirmed'
-        from debited d cross join lateral (
-            select ctid as place from reservations where id = d.reservation_id offset 0
-        ) p cross join t
-        where r.ctid = p.place and r.status = 'held' and r.expires_at > t.now
-        returning d.payment_id, r.id, r.schedule_id, r.user_id, r.seat_count, r.amount, r.seat_numbers,
-            r.prices, t.now
-    ), wanted as materialized (
-        select payment_id, id, schedule_id, seat.number, seat.price
-        from confirmed cross join unnest(seat_numbers, prices) as seat (number, price)
-    ), sold as (
-        update seats s set state = 'sold', held_until = null
-        from wanted w cross join lateral (
-            select ctid as place from seats where schedule_id = w.schedule_id and number = w.number offset 0
-        ) p
-        where s.ctid = p.place and s.hold_id = w.id and s.state = 'held'
-        returning w.payment_id
-    ), paid as (
-        insert into payments (id, reservation_id, schedule_id, user_id, seat_count, amount, paid_at)
-        select payment_id, id, schedule_id, user_id, seat_count, amount, now from confirmed
-    ), issued as (
-        insert into tickets (payment_id, schedule_id, number, price)
-        select payment_id, schedule_id, number, price from wanted
-    ), counted as (
-        select payment_id, count(*) as seats from sold group by payment_id
-    ), ending as materialized (
-        select e.jti, e.queue, e.exp, e.id
-        from unnest($9::uuid[], $10::text[], $11::text[], $12::bigint[], $13::uuid[])
-            as e (payment_id, jti, queue, exp, id)
-        join debited d on d.payment_id = e.payment_id
-    ),",
-    spend_parts!(),
-    r"
-    select d.payment_id, d.balance, c.now, coalesce(n.seats, 0), null
-    from debited d
-    left join confirmed c on c.payment_id = d.payment_id
-    left join counted n on n.payment_id = d.payment_id
-    union all
-    select null, null, null, null, array_agg(jti) from spent
-    "
-);
-
-/// Makes payments of locked reservations, each of another user: points taken, confirmed, seats sold, payments, tickets,
-/// entry tokens spent and told. Answers those that could be debited, and the `jti`s that were not spent before. The
-/// deadline is compared once more, after every lock was won.
-pub async fn exchange(
-    conn: &mut Conn,
-    offset_ms: i64,
-    payments: &[NewPayment<'_>],
-) -> Result<(Vec<Exchanged>, HashSet<String>)> {
-    let ending: Vec<_> = payments
-        .iter()
-        .flat_map(|payment| payment.ending.iter().map(move |(entry, message)| (payment.id, entry, *message)))
-        .collect();
-    let rows: Vec<ExchangedRow> = sqlx::query_as(EXCHANGE)
-        .bind(offset_ms)
-        .bind(Kind::Payment.word())
-        .bind(Kind::Payment.counter_account().word())
-        .bind(payments.iter().map(|payment| payment.id).collect::<Vec<_>>())
-        .bind(payments.iter().map(|payment| payment.reservation).collect::<Vec<_>>())
-        .bind(payments.iter().map(|payment| payment.bill.user).collect::<Vec<_>>())
-        .bind(payments.iter().map(|payment| payment.bill.amount.get()).collect::<Vec<_>>())
-        .bind(payments.iter().map(|payment| payment.bill.entry_id).collect::<Vec<_>>())
-        .bind(ending.iter().map(|(payment, ..)| *payment).collect::<Vec<_>>())
-        .bind(ending.iter().map(|(_, entry, _)| entry.jti.as_str()).collect::<Vec<_>>())
-        .bind(ending.iter().map(|(_, entry, _)| entry.queue.as_str()).collect::<Vec<_>>())
-        .bind(ending.iter().map(|(_, entry, _)| entry.exp).collect::<Vec<_>>())
-        .bind(ending.iter().map(|(.., message)| *message).collect::<Vec<_>>())
-        .fetch_all(conn)
-        .await?;
-    let (mut exchanged, mut spent) = (Vec::with_capacity(payments.len()), HashSet::new());
-    for (payment, balance_after, paid_at, seats_sold, jtis) in rows {
-        if let (Some(payment), Some(balance_after), Some(seats_sold)) = (payment, balance_after, seats_sold) {
-            exchanged.push(Exchanged { payment, balance_after, paid_at, seats_sold });
-        }
-        spent.extend(jtis.into_iter().flatten());
-    }
-    Ok((exchanged, spent))
 }
 
 #[derive(FromRow)]

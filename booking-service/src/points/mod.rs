@@ -42,7 +42,7 @@ use uuid::Uuid;
 
 pub use model::{Balance, Kind, LedgerEntry, Moved, Statement, memo};
 pub use money::{Amount, Points};
-pub(crate) use store::debit_parts;
+pub(crate) use store::{able_parts, debit_parts};
 
 use crate::crash;
 use crate::db::{self, Db, Tx};
@@ -90,14 +90,6 @@ impl Move {
         let (user, amount, memo) = (&self.user, self.amount.points(), self.memo.as_deref());
         Movement { user, amount, entry_id, cause: entry_id, payment_id: None, memo }
     }
-}
-
-/// What a payment costs its user, and the ledger's entry that will say so.
-#[derive(Clone, Copy, Debug)]
-pub struct Bill<'a> {
-    pub user: &'a str,
-    pub amount: Points,
-    pub entry_id: Uuid,
 }
 
 /// What a payment has cost its user.
@@ -194,27 +186,28 @@ impl Accounts {
         Ok(moved)
     }
 
-    /// What users are to pay, one bill each, for the statement that makes their payments. Whoever pays nothing needs an
-    /// account all the same: the ledger names it.
-    pub async fn bills<'a>(&self, tx: &mut Tx, due: &[(&'a str, i64)]) -> Result<Vec<Bill<'a>>, Refusal> {
-        let bill = |(user, amount): &(&'a str, i64)| {
-            Ok(Bill { user, amount: priced(*amount)?, entry_id: new_id(self.db.clock()) })
-        };
-        let bills: Vec<Bill<'a>> = due.iter().map(bill).collect::<Result<_, Refusal>>()?;
-        let free: Vec<_> =
-            bills.iter().filter(|bill| bill.amount == Points::ZERO).map(|bill| bill.user).collect();
+    /// Who has so many points, for a payment that was not made; users' accounts are locked then, so that a refusal never names
+    /// a balance that would have done, and whoever has enough can pay by the next statement. Whoever pays nothing needs
+    /// an account all the same: the ledger names it.
+    pub async fn afford(
+        &self,
+        tx: &mut Tx,
+        due: &[(&str, i64)],
+    ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let users: Vec<_> = due.iter().map(|(user, _)| *user).collect();
+        let free: Vec<_> = due.iter().filter(|(_, amount)| *amount == 0).map(|(user, _)| *user).collect();
         if !free.is_empty() {
             store::open(tx, &free).await?;
         }
-        Ok(bills)
-    }
-
-    /// For whoever could not be debited: refuses who has too few points, under the account's lock, so that a refusal
-    /// never names a balance that would have done. Whoever has enough can be debited now, by another statement: the one
-    /// before did not see a balance that was written while it ran.
-    pub async fn must_afford(&self, tx: &mut Tx, user: &str, amount: Points) -> Result<(), Refusal> {
-        let balance = store::locked_balance(tx, user).await?;
-        balance.minus(amount).map(drop).ok_or(Refusal::Insufficient { balance, amount })
+        let balances = store::locked_balances(tx, &users).await?;
+        let judged = balances.into_iter().zip(due).map(|(balance, (_, amount))| {
+            let amount = priced(*amount)?;
+            balance.minus(amount).map(drop).ok_or(Refusal::Insufficient { balance, amount })
+        });
+        Ok(judged.collect())
     }
 
     /// Gives back what seats of a payment cost, in the transaction of the refund, which is the cause;
@@ -226,19 +219,21 @@ impl Accounts {
         Ok(self.credit(tx, Kind::Refund, &movement, Points::MAX).await?.get())
     }
 
+    /// A refusal looks again, under the account's lock: it never names a balance that would have done.
     async fn debit(&self, tx: &mut Tx, kind: Kind, movement: &Movement<'_>) -> Result<Points, Refusal> {
         let (offset_ms, one) = (self.db.offset_ms(), slice::from_ref(movement));
         if let [Some(balance)] = store::debit(tx, offset_ms, kind, one).await?[..] {
             return Ok(balance);
         }
-        self.must_afford(tx, movement.user, movement.amount).await?;
+        let (balance, amount) = (locked_balance(tx, movement.user).await?, movement.amount);
+        balance.minus(amount).ok_or(Refusal::Insufficient { balance, amount })?;
         match store::debit(tx, offset_ms, kind, one).await?[..] {
             [Some(balance)] => Ok(balance),
             _ => Err(impossible(kind)),
         }
     }
 
-    /// As [`debit`](Self::debit), the other way: a refusal looks again, too.
+    /// As [`debit`](Self::debit), the other way.
     async fn credit(
         &self,
         tx: &mut Tx,
@@ -250,7 +245,7 @@ impl Accounts {
         if let [Some(balance)] = store::credit(tx, offset_ms, kind, one, most).await?[..] {
             return Ok(balance);
         }
-        let (balance, amount) = (store::locked_balance(tx, movement.user).await?, movement.amount);
+        let (balance, amount) = (locked_balance(tx, movement.user).await?, movement.amount);
         let sum = balance.plus(amount).filter(|sum| *sum <= most);
         sum.ok_or(Refusal::BalanceLimit { balance, amount, most })?;
         match store::credit(tx, offset_ms, kind, one, most).await?[..] {
@@ -258,6 +253,11 @@ impl Accounts {
             _ => Err(impossible(kind)),
         }
     }
+}
+
+async fn locked_balance(tx: &mut Tx, user: &str) -> Result<Points, Refusal> {
+    let balances = store::locked_balances(tx, &[user]).await?;
+    Ok(balances.into_iter().next().unwrap_or(Points::ZERO))
 }
 
 /// What a payment says it cost; the CHECKs of its row let nothing negative through.

@@ -74,21 +74,44 @@ pub async fn credit(
     balances(movements, rows)
 }
 
-/// The part of a statement that takes points. Before it stands `movements`, with the columns of a [`Movement`] at least, of which
-/// no two are of the same user; behind it `debited` has those who had enough, as they were given, and the `balance`
-/// after it. `$1` is the offset, `$2` the kind, `$3` its counter-account.
-macro_rules! debit_parts {
-    () => {
-        r"
+/// The part of a statement that finds out who has enough points. Before it stands `movements`, with the columns of a
+/// [`Movement`] at least, of which no two are of the same user; behind it `able` has those who have enough, as they were
+/// given, and the `place` of the account: locked, and not written since the statement began, so that
+/// an update of the place finds it. `$wait` is how the lock is won: `""` or `"skip locked"`.
+macro_rules! able_parts {
+    ($wait:literal) => {
+        concat!(
+            r"
         able as materialized (
             select a.place, m.* from (select * from movements order by user_id) m
             cross join lateral (
-                select ctid as place from accounts where user_id = m.user_id and balance >= m.amount for update
+                select ctid as place from accounts where user_id = m.user_id offset 0
+            ) seen
+            cross join lateral (
+                select ctid as place from accounts where user_id = m.user_id and balance >= m.amount
+                for update ",
+            $wait,
+            r"
             ) a
-        ), debited as (
+            where a.place = seen.place
+        )"
+        )
+    };
+}
+pub(crate) use able_parts;
+
+/// The part of a statement that takes points, from `$of`: the rows of `able`, or some of them. Behind it `debited` has them
+/// all, and the `balance` after it. `$1` of the statement is the offset, `$2` the kind, `$3` its counter-account.
+macro_rules! debit_parts {
+    ($of:literal) => {
+        concat!(
+            r"
+        debited as (
             update accounts a set balance = a.balance - b.amount, last_seq = a.last_seq + 1
-            from able b
-            where a.ctid = b.place and a.balance >= b.amount
+            from ",
+            $of,
+            r" b
+            where a.ctid = b.place
             returning b.*, a.balance, a.last_seq
         ), entered as (
             insert into ledger (user_id, seq, entry_id, kind, counter_account, amount, balance_after, cause,
@@ -96,6 +119,7 @@ macro_rules! debit_parts {
             select user_id, last_seq, entry_id, $2, $3, -amount, balance, cause, payment_id, memo, db_now($1)
             from debited
         )"
+        )
     };
 }
 pub(crate) use debit_parts;
@@ -114,7 +138,9 @@ pub async fn debit(
             select * from unnest($4::text[], $5::bigint[], $6::uuid[], $7::uuid[], $8::uuid[], $9::text[])
                 as m (user_id, amount, entry_id, cause, payment_id, memo)
         ),",
-        debit_parts!(),
+        able_parts!(""),
+        ",",
+        debit_parts!("able"),
         "select user_id, balance from debited"
     ))
     .bind(offset_ms)
@@ -153,14 +179,21 @@ pub async fn balance(conn: &mut Conn, user: &str) -> Result<Points> {
     points(balance.unwrap_or(0))
 }
 
-/// As [`balance`]; the account, if there is one, stays as it is until the transaction ends.
-pub async fn locked_balance(conn: &mut Conn, user: &str) -> Result<Points> {
-    let balance: Option<i64> =
-        sqlx::query_scalar(r"select balance from accounts where user_id = $1 for update")
-            .bind(user)
-            .fetch_optional(conn)
-            .await?;
-    points(balance.unwrap_or(0))
+/// As [`balance`], of many users, in their order; the accounts that there are stay as they are until the transaction ends.
+pub async fn locked_balances(conn: &mut Conn, users: &[&str]) -> Result<Vec<Points>> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        r"
+        select a.user_id, a.balance from (select * from unnest($1::text[]) as u (user_id) order by user_id) u
+        cross join lateral (
+            select user_id, balance from accounts where user_id = u.user_id for update
+        ) a
+        ",
+    )
+    .bind(users)
+    .fetch_all(conn)
+    .await?;
+    let found: HashMap<String, i64> = rows.into_iter().collect();
+    users.iter().map(|user| points(found.get(*user).copied().unwrap_or(0))).collect()
 }
 
 /// A number that the CHECKs of its column let through.
