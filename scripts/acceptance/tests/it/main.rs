@@ -68,6 +68,8 @@ mod outages;
 #[cfg(test)]
 mod outflow;
 #[cfg(test)]
+mod paying;
+#[cfg(test)]
 mod points;
 #[cfg(test)]
 mod races;
