@@ -8,20 +8,22 @@
 //!
 //!   seats back: the owner wants it, before the show starts; or the date is cancelled, at any time
 //!
-//!   pay: reservations, then seats (locked) ─ one statement: debit + ledger, confirmed, seats sold, payment,
-//!          tickets, entry tokens spent + outbox ─ idempotency ─ commit ─▶ wake the relay
+//!   pay, one statement: reservations, seats, accounts (locked) ─ the time ─ judged ─▶ tokens spent + outbox, debit
+//!          + ledger, confirmed, seats sold, payment, tickets
 //! ```
 //!
-//! A payment is whole or absent: all of that is one transaction, which it shares with the payments of others that
-//! came at the same time (`pay.rs`). Locks are won in one order everywhere: reservations, seats by number, accounts. Invariants of a payment, and who keeps them (of a refund:
-//! see `refunds`):
+//! A payment is whole or absent: all of that is one statement, which it shares with the payments of others that
+//! came at the same time (`pay.rs`), and with a key one transaction. Locks are won in one order everywhere: reservations,
+//! seats by number, accounts. Invariants of a payment, and who keeps them (of a refund: see `refunds`):
 //!
-//! - no money without a seat: the seats that become sold are counted, by the hold's own id;
-//! - no seat without money: the debit is in the same transaction;
+//! - no money without a seat: as many seats as the hold has are locked, by its own id; behind that, `payments` counts those
+//!   that were sold;
+//! - no seat without money: the debit is in the same statement;
 //! - paid once: the reservation's lock and status; behind them the unique key on the reservation;
 //! - the right amount of the right user's hold: the composite foreign key to the immutable header;
 //! - a seat is sold once: its row; independently of it the unique index over live tickets;
-//! - nothing is paid past the deadline: compared again after the last lock was won;
+//! - nothing is paid past the deadline: the time is read after the last lock was won;
+//! - a token that is shown pays once: `spent_entries` comes before the debit, which hangs on it;
 //! - a sweep never undoes a payment: it passes over locked rows and looks at the status.
 //!
 //! Races, and what decides them. Whoever has the reservation's row goes first; the other then sees
@@ -34,6 +36,7 @@
 //! | the sweep | it skips locked rows; then `status` | seats counted by `hold_id` | nothing to sweep, or `hold_expired` |
 //! | the release | reservation's lock, `status` | seats counted by `hold_id` | `not_held` |
 //! | another payment of the user | account's lock, `balance >= amount` | `accounts_balance_not_negative` | `insufficient_points` |
+//! | whoever spends the token | its row in `spent_entries` | – | `entry_token_completed` |
 //! | the cancellation of the date | `schedules.cancelled_at`, no lock: a payment that read it before and commits after | the loop of `cancellations` refunds it | `not_held`, or refunded |
 //! | the next holder of a lapsed seat | the seat's row, `hold_id` | `tickets_live_once` | `hold_expired` |
 //!

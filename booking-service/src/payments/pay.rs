@@ -1,7 +1,7 @@
 //! The verb that pays a hold, with whatever payments of others come at the same time.
 //!
 //! ```text
-//!   no key ─▶ at a stroke: pay ─▶ paid. One statement is the transaction, and waits for nobody
+//!   no key ─▶ at a stroke: pay ─▶ paid. One statement, which is the transaction and passes over locks
 //!                           │ not paid
 //!   a key ──▶ in a transaction: claim ─ pay ┬ paid ─────────────────────────────┬ remember ─ commit
 //!                                           └ not paid: look ─ lock the account ┴ pay again

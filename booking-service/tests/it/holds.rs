@@ -76,7 +76,8 @@ async fn a_hold_is_not_extended_once_its_deadline_has_passed_however_long_ago_it
     let date = shop.date(&shop.concert("main").await, 2, None).await;
     let hold = shop.hold("ann", &date, &[1, 2]).await;
     let (mut other, mut look) = (shop.database.connect().await, shop.database.connect().await);
-    let soon = "update reservations set expires_at = clock_timestamp() + interval '1 second';
+    // As every deadline, on a whole millisecond: in the one that it is in it is over.
+    let soon = "update reservations set expires_at = db_now(0) + interval '1 second';
         update seats set held_until = (select expires_at from reservations) where state = 'held'";
     run(&mut look, &format!("begin; {soon}; commit")).await;
     run(&mut other, "begin; select 1 from seats where number = 2 for update").await;
