@@ -211,7 +211,7 @@ impl Tools {
         let sale = |made: Made| {
             let wish = *by_id.get(&made.paid.payment_id)?;
             let shown = wishes[wish].caller.entry().filter(|shown| tokens_end && shown.queue == made.queue);
-            let ended = shown.cloned().into_iter().chain(made.made_by).collect();
+            let ended = shown.cloned().into_iter().chain(made.held_by).collect();
             Some((wish, Sale { paid: made.paid, schedule: made.schedule, ended }))
         };
         Ok(made.into_iter().filter_map(sale).collect())

@@ -37,7 +37,7 @@ pub struct Made {
     /// The queue in front of its date; an entry token of this one has ended, if it was shown.
     pub queue: String,
     /// The entry token that made the hold, where it was another.
-    pub made_by: Option<Entry>,
+    pub held_by: Option<Entry>,
 }
 
 /// What is to be done about a lock that somebody has.
@@ -227,9 +227,9 @@ impl MadeRow {
             seats: reserved(self.seat_numbers, self.prices),
         };
         let queue = self.queue;
-        let made_by = self.made_jti.zip(self.made_exp);
-        let made_by = made_by.map(|(jti, exp)| Entry { jti, queue: queue.clone(), exp });
-        Made { paid, schedule: self.schedule_id, queue, made_by }
+        let held_by = self.made_jti.zip(self.made_exp);
+        let held_by = held_by.map(|(jti, exp)| Entry { jti, queue: queue.clone(), exp });
+        Made { paid, schedule: self.schedule_id, queue, held_by }
     }
 }
 
