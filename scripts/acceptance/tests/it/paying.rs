@@ -1,10 +1,11 @@
 //! Payments one by one: what ends with them, and what they go through with all the same.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use acceptance::{Answer, Call, PRICE, Side, User, World, at_once, pause};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio::time::Instant;
 
 /// A payment with this credential; without a key it is one statement, with one a transaction.
 fn pay<'w>(world: &'w World, credential: &str, hold: &Answer, key: Option<&str>) -> Call<'w> {

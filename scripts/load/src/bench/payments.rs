@@ -32,7 +32,7 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         costs.push(measured);
     }
     let costs = Written::told(&costs);
-    let baseline = "pgbench, the same statements, one payment a transaction";
+    let baseline = "pgbench, the same statement, one payment a transaction";
     let row = Row::ratio("payments", baseline, "/s", 2.0, samples);
     let row = row.noting(format!("{costs}; pgbench with {clients} clients, its best of {CLIENTS:?}"));
     let (mut found, paced, seconds) = (Vec::new(), row.measured().median / 2.0, bench.size.open_seconds);

@@ -1,8 +1,8 @@
 //! pgbench: what the database gives one transaction at a time, without HTTP, tokens or batches.
 //!
-//! The statements are those of the service as they were before anything was batched, in the files beside this; each runs as
-//! `-M prepared` over TCP, as the service's do. Clients sell seats of one
-//! date for some seconds, in turn and none twice; the caller counts the seats.
+//! The statements are in the files beside this: the service's own for one payment, and for holds what they were before
+//! anything was batched, which is less. Each runs as `-M prepared` over TCP and is planned as the service's are. Clients sell
+//! seats of one date for some seconds, in turn and none twice; the caller counts the seats.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -19,6 +19,9 @@ pub const HOLD: &str = include_str!("hold.sql");
 pub const LIMITED_HOLD: &str = include_str!("limited_hold.sql");
 /// One payment.
 pub const PAYMENT: &str = include_str!("payment.sql");
+
+/// The settings of the service's connections that plans depend on.
+const PLANNED_ALIKE: &str = "-c enable_seqscan=off -c jit=off";
 
 /// What pgbench found.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +52,7 @@ pub async fn run(
         .args([format!("--define=schedule={schedule}"), format!("--define=prefix={prefix}")])
         .arg(format!("--define=queue={QUEUE}"))
         .arg(&hall.database_url)
+        .env("PGOPTIONS", PLANNED_ALIKE)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()
