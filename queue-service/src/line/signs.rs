@@ -44,8 +44,23 @@ struct Chunk {
 pub enum Rhythm {
     /// All that is not written yet.
     All,
-    /// What was not written since the last round of [`Rhythm::All`]; the rest is kept for the next one.
-    First,
+    /// What was not written since its last turn, and all of those whose turn it is in this round: one word of every
+    /// [`TURNS`]. The others who poll over and over wait for theirs. All at once would be a moment each
+    /// second in which Redis has a processor for itself, and polls wait for the other.
+    InTurns(u64),
+}
+
+/// Rounds from one turn to the next.
+const TURNS: u64 = 5;
+
+impl Rhythm {
+    /// Whether what was written before is written again.
+    fn writes_again(self, word: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::InTurns(round) => word as u64 % TURNS == round % TURNS,
+        }
+    }
 }
 
 /// One place and when it was seen.
@@ -177,7 +192,7 @@ impl Chunk {
 
     fn take_unwritten(&self, first: u64, rhythm: Rhythm, signs: &mut Vec<Sign>) {
         for (at, (word, written)) in self.unwritten.iter().zip(&self.written).enumerate() {
-            let before = if rhythm == Rhythm::All { 0 } else { written.load(Ordering::Relaxed) };
+            let before = if rhythm.writes_again(at) { 0 } else { written.load(Ordering::Relaxed) };
             let is_due = word.load(Ordering::Relaxed) & !before != 0;
             let mut bits = if is_due { word.fetch_and(before, Ordering::Acquire) & !before } else { 0 };
             written.store(before | bits, Ordering::Relaxed);
@@ -249,18 +264,34 @@ mod tests {
     }
 
     #[test]
-    fn who_is_marked_over_and_over_is_written_in_the_first_round_and_in_the_next_of_all() {
+    fn who_is_marked_over_and_over_is_written_at_once_and_then_in_turn() {
         let (signs, later) = (Signs::default(), SEEN_EPOCH_MS + 2_000);
-        let mut rounds = vec![(Rhythm::First, vec![(7, 20)])];
-        rounds.extend([(Rhythm::First, vec![]), (Rhythm::All, vec![(7, 20)]), (Rhythm::First, vec![])]);
-        for (rhythm, written) in rounds {
+        let mut rounds = vec![(1, vec![(7, 20)])];
+        rounds.extend((2..5).map(|round| (round, vec![])));
+        rounds.extend([(5, vec![(7, 20)]), (6, vec![])]);
+        for (round, written) in rounds {
             signs.mark(7, later);
-            assert_eq!(signs.take_unwritten(rhythm), written);
+            assert_eq!(signs.take_unwritten(Rhythm::InTurns(round)), written, "round {round}");
         }
         signs.mark(8, later);
-        assert_eq!(signs.take_unwritten(Rhythm::First), [(8, 20)], "another is not held up");
+        assert_eq!(signs.take_unwritten(Rhythm::InTurns(7)), [(8, 20)], "another is not held up");
         assert_eq!(signs.take_unwritten(Rhythm::All), [(7, 20)]);
         assert_eq!(signs.take_unwritten(Rhythm::All), []);
+    }
+
+    #[test]
+    fn a_crowd_that_polls_over_and_over_is_written_in_equal_parts() {
+        let signs = Signs::default();
+        let mut written = Vec::new();
+        for round in 0..20 {
+            (0..SEEN_CHUNK).for_each(|place| signs.mark(place, SEEN_EPOCH_MS + 2_000));
+            written.push(signs.take_unwritten(Rhythm::InTurns(round)).len());
+        }
+        assert_eq!(written[0], PLACES, "who was not written before is, at once");
+        for second in written[5..].chunks(5) {
+            assert_eq!(second.iter().sum::<usize>(), PLACES, "each once a second: {written:?}");
+            assert!(second.iter().all(|part| part.abs_diff(PLACES / 5) <= 64), "{written:?}");
+        }
     }
 
     #[test]

@@ -18,8 +18,6 @@ use crate::keys::{LANE, SEEN_CHUNK, SEEN_EPOCH_MS};
 use crate::redis::{StoreError, When};
 
 const BEAT_EVERY: Duration = Duration::from_millis(200);
-/// Rounds from one that writes everything to the next.
-const ALL_AFTER: u64 = 5;
 /// Where people lapse sooner, every round writes everything.
 const UNHURRIED_MS: u64 = 20_000;
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
@@ -35,7 +33,7 @@ pub async fn beat(room: Arc<Room>) {
         tokio::time::sleep(BEAT_EVERY).await;
         let lapses_late =
             room.view.scene().is_some_and(|scene| !(1..UNHURRIED_MS).contains(&scene.waiting_ttl_ms));
-        let rhythm = if lapses_late && round % ALL_AFTER != 0 { Rhythm::First } else { Rhythm::All };
+        let rhythm = if lapses_late { Rhythm::InTurns(round) } else { Rhythm::All };
         for beat in beats(room.signs.take_unwritten(rhythm), room.view.now_ms()) {
             let when = When::now(&room.clock);
             if let Err(error) = feed::beat(&room.redis, &room.keys, when, &beat).await {
