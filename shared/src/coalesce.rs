@@ -8,7 +8,8 @@
 //! ```
 //!
 //! No timer: an idle coalescer runs its batch at once, with whoever is on this thread's heels; a busy one grows its
-//! batches to what arrived meanwhile, up to [`Shape::max`]. Outcomes come back in the order of the items.
+//! batches to what arrived meanwhile, up to [`Shape::max`]. Few wait for the batch that is under way and go together behind
+//! it; a crowd of [`Shape::crowd`] goes beside it, while a lane is free. Outcomes come back in the order of the items.
 //! Invariants, and who keeps them:
 //!
 //! - items go to batches in the order of arrival: the inbox is a channel, and a free lane takes from
@@ -25,15 +26,18 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt as _;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 
 /// How wide and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Batches under way at the same time.
+    /// Batches under way at the same time, at most.
     pub lanes: usize,
+    /// Items with which a batch begins beside another; a batch has its price, which fewer would not be worth.
+    pub crowd: usize,
     /// Items in a batch.
     pub max: usize,
     /// Items that wait in the inbox.
@@ -43,7 +47,20 @@ pub struct Shape {
 /// Runs batches; see the module. `I` item, `O` its outcome, `E` the error of a whole batch.
 pub struct Coalescer<I, O, E> {
     inbox: mpsc::Sender<Waiting<I, O, E>>,
+    traffic: Arc<Traffic>,
 }
+
+/// What a free lane has to know of the others.
+struct Traffic {
+    crowd: usize,
+    /// Batches under way.
+    busy: AtomicUsize,
+    /// A batch has ended, or there is a crowd. At most one lane waits for it: the one that has the inbox.
+    changed: Notify,
+}
+
+/// A batch under way, however it ends.
+struct UnderWay(Arc<Traffic>);
 
 /// What drives one lane. Ends when every handle of its coalescer is gone.
 pub type Lane = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -75,19 +92,46 @@ where
     {
         let (inbox, outbox) = mpsc::channel(shape.waiting);
         let (outbox, run) = (Arc::new(Mutex::new(outbox)), Arc::new(run));
-        let lane = |_| -> Lane { Box::pin(drive(outbox.clone(), shape.max, run.clone())) };
-        (Self { inbox }, (0..shape.lanes).map(lane).collect())
+        let (busy, changed) = (AtomicUsize::new(0), Notify::new());
+        let traffic = Arc::new(Traffic { crowd: shape.crowd, busy, changed });
+        let lane = |_| -> Lane { Box::pin(drive(outbox.clone(), shape.max, traffic.clone(), run.clone())) };
+        let lanes = (0..shape.lanes).map(lane).collect();
+        (Self { inbox, traffic }, lanes)
     }
 
     /// Hands one item in and waits for its outcome.
     pub async fn submit(&self, item: I) -> Result<Result<O, E>, Unanswered> {
         let (answer, outcome) = oneshot::channel();
         self.inbox.send(Waiting { item, answer }).await.map_err(|_| Unanswered)?;
+        if self.inbox.max_capacity() - self.inbox.capacity() >= self.traffic.crowd {
+            self.traffic.changed.notify_one();
+        }
         outcome.await.map_err(|_| Unanswered)
     }
 }
 
-async fn drive<I, O, E, F, Fut>(inbox: Inbox<I, O, E>, max: usize, run: Arc<F>)
+impl Traffic {
+    /// Until a batch may begin: alone, or with a crowd.
+    async fn opening<T>(&self, inbox: &mpsc::Receiver<T>) {
+        while self.busy.load(Ordering::Acquire) > 0 && inbox.len() < self.crowd {
+            self.changed.notified().await;
+        }
+    }
+
+    fn begin(self: Arc<Self>) -> UnderWay {
+        self.busy.fetch_add(1, Ordering::AcqRel);
+        UnderWay(self)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::AcqRel);
+        self.0.changed.notify_one();
+    }
+}
+
+async fn drive<I, O, E, F, Fut>(inbox: Inbox<I, O, E>, max: usize, traffic: Arc<Traffic>, run: Arc<F>)
 where
     E: Clone,
     F: Fn(Vec<I>) -> Fut,
@@ -95,8 +139,10 @@ where
 {
     loop {
         let mut arrived = Vec::new();
+        let under_way;
         {
             let mut inbox = inbox.lock().await;
+            traffic.opening(&inbox).await;
             if inbox.recv_many(&mut arrived, max).await == 0 {
                 return;
             }
@@ -107,6 +153,7 @@ where
             {
                 arrived.push(waiting);
             }
+            under_way = traffic.clone().begin();
         }
         arrived.retain(|waiting| !waiting.answer.is_closed());
         if arrived.is_empty() {
@@ -124,6 +171,7 @@ where
             }
             Err(_) => tracing::error!(items = answers.len(), "a batch panicked"),
         }
+        drop(under_way);
     }
 }
 
@@ -137,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    const SHAPE: Shape = Shape { lanes: 1, max: 64, waiting: 1000 };
+    const SHAPE: Shape = Shape { lanes: 1, crowd: 1, max: 64, waiting: 1000 };
 
     /// A coalescer whose batches wait for a permit each, and the sizes of those that began.
     struct Gated {
@@ -234,6 +282,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn few_go_behind_the_batch_that_is_under_way_and_a_crowd_goes_beside_it() {
+        let all = gated(Shape { lanes: 2, crowd: 3, ..SHAPE });
+        let mut tasks = vec![all.submit(1)];
+        all.until_begun(1).await;
+        tasks.extend([all.submit(2), all.submit(3)]);
+        settle().await;
+        assert_eq!(all.until_begun(1).await, [vec![1]]);
+        tasks.push(all.submit(4));
+        assert_eq!(all.until_begun(2).await, [vec![1], vec![2, 3, 4]]);
+        tasks.push(all.submit(5));
+        all.gate.add_permits(1);
+        settle().await;
+        assert_eq!(all.until_begun(2).await.len(), 2, "one of the two is under way still");
+        all.gate.add_permits(1);
+        assert_eq!(all.until_begun(3).await, [vec![1], vec![2, 3, 4], vec![5]]);
+        all.gate.add_permits(1);
+        for (task, item) in tasks.into_iter().zip(1..) {
+            assert_eq!(task.await.unwrap(), Ok(Ok(item * 2)));
+        }
+    }
+
+    /// A batch that panics or is given up makes room like any other
+    #[tokio::test]
+    async fn few_do_not_wait_for_a_batch_that_has_panicked() {
+        let all = gated(Shape { lanes: 2, crowd: 3, ..SHAPE });
+        let lost = all.submit(13);
+        all.until_begun(1).await;
+        let next = all.submit(2);
+        settle().await;
+        all.gate.add_permits(2);
+        assert_eq!(lost.await.unwrap(), Err(Unanswered));
+        assert_eq!(next.await.unwrap(), Ok(Ok(4)));
+    }
+
+    #[tokio::test]
     async fn a_failed_or_panicking_batch_fails_its_own_items_only() {
         let all = gated(Shape { max: 2, ..SHAPE });
         let first = all.submit(1);
@@ -309,7 +392,7 @@ mod tests {
     async fn nobody_is_overtaken() {
         let served = Arc::new(AtomicUsize::new(0));
         let count = served.clone();
-        let shape = Shape { lanes: 2, max: 50, waiting: 2000 };
+        let shape = Shape { lanes: 2, crowd: 10, max: 50, waiting: 2000 };
         let (coalescer, lanes) = Coalescer::<(), usize, ()>::new(shape, move |items: Vec<()>| {
             let first = count.fetch_add(items.len(), Ordering::SeqCst);
             async move {

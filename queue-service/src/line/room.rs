@@ -23,7 +23,7 @@ use crate::queues::{QueueId, Queues, Report};
 use crate::redis::{Redis, StoreError, When};
 
 /// Requests in one script call; keeps a call around a millisecond.
-const BATCHES: Shape = Shape { lanes: 1, max: 256, waiting: 8_192 };
+const BATCHES: Shape = Shape { lanes: 1, crowd: 1, max: 256, waiting: 8_192 };
 
 /// A queue on this replica.
 pub struct Room {

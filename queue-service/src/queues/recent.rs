@@ -22,7 +22,7 @@ use crate::redis::StoreError;
 /// With the second that a page may be cached, nobody sees numbers much older than a poll's.
 const MOMENT: Duration = Duration::from_millis(250);
 /// All who wait have the same report.
-const REPORTS: Shape = Shape { lanes: 1, max: 8_192, waiting: 8_192 };
+const REPORTS: Shape = Shape { lanes: 1, crowd: 1, max: 8_192, waiting: 8_192 };
 
 /// See the module.
 pub struct Recent {

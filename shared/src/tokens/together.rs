@@ -45,7 +45,7 @@ impl Together {
     /// Ready; ends with the process.
     pub fn start(lifecycle: &Lifecycle) -> Self {
         let lanes = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let shape = Shape { lanes, max: MOST, waiting: WAITING };
+        let shape = Shape { lanes, crowd: 1, max: MOST, waiting: WAITING };
         let sums = Arc::new(Sums::new());
         let (coalescer, lanes) = Coalescer::new(shape, move |signed: Vec<Signed>| {
             let sums = sums.clone();
