@@ -17,14 +17,17 @@
 //! - nobody waits behind somebody else's lock: a batch waits for one only a moment
 //!   ([`Db::begin_impatiently`](crate::db::Db::begin_impatiently)), then each goes alone. A verb whose whole work is one
 //!   statement that waits for none needs no transaction ([`judge`]);
+//! - a connection that has gone silent holds up nobody for long: a batch on it is given up ([`start`]), and beside it the other
+//!   lane goes on;
 //! - nothing is answered before the commit: fates are handed out by the coalescer, after it;
 //! - two wishes of one batch never want the same row: the second goes again ([`Apart`]).
 
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
-use shared::coalesce::{Coalescer, Lane, Shape, Unanswered};
+use shared::coalesce::{Coalescer, Shape, Unanswered};
 use shared::lifecycle::Lifecycle;
 
 use crate::db::{self, Tx};
@@ -34,6 +37,9 @@ use crate::retry::MayConflict;
 /// Two transactions of a verb at once, if there is a crowd: while one commits, the next decides. Few go together
 /// behind the first: two small batches cost the database twice what one of their size does.
 pub const SHAPE: Shape = Shape { lanes: 2, crowd: 24, max: 128, waiting: 8192 };
+
+/// No batch takes so long while its connection lives. Those in it hear of it before their own time is over.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// What a batch has to say to one of its wishes.
 #[derive(Debug)]
@@ -49,11 +55,27 @@ pub enum Fate<T, R> {
 /// The batches of a verb; `W` wish, `T` its fulfilment, `R` its refusal.
 pub type Batches<W, T, R> = Coalescer<Arc<W>, Fate<T, R>, db::Error>;
 
-/// Starts the lanes of a verb; they live as long as requests may be under way.
-pub fn start(lifecycle: &Lifecycle, verb: &'static str, lanes: Vec<Lane>) {
+/// Starts the batches of a verb; their lanes live as long as requests may be under way.
+pub fn start<I, O, F, Fut>(
+    lifecycle: &Lifecycle,
+    verb: &'static str,
+    shape: Shape,
+    run: F,
+) -> Coalescer<I, O, db::Error>
+where
+    I: Send + 'static,
+    O: Send + 'static,
+    F: Fn(Vec<I>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = db::Result<Vec<O>>> + Send + 'static,
+{
+    let (batches, lanes) = Coalescer::new(shape, move |items| {
+        let batch = tokio::time::timeout(LONGEST, run(items));
+        async { batch.await.unwrap_or_else(|_| Err(db::Error::Unavailable("a batch has no end".into()))) }
+    });
     for lane in lanes {
         lifecycle.spawn_support(verb, lane);
     }
+    batches
 }
 
 /// Nobody answers: as with a database that is gone, the same request may work later.

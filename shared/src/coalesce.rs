@@ -7,9 +7,9 @@
 //!                 └── what arrives while every lane is busy forms the next batch
 //! ```
 //!
-//! No timer: an idle coalescer runs its batch at once, with whoever is on this thread's heels; a busy one grows its
-//! batches to what arrived meanwhile, up to [`Shape::max`]. Few wait for the batch that is under way and go together behind
-//! it; a crowd of [`Shape::crowd`] goes beside it, while a lane is free. Outcomes come back in the order of the items.
+//! An idle coalescer runs its batch at once, with whoever is on this thread's heels; a busy one grows its batches to
+//! what arrived meanwhile, up to [`Shape::max`]. Few go together behind the batch that is under way, unless that takes
+//! long ([`LONG`]); a crowd of [`Shape::crowd`] goes beside it, while a lane is free. Outcomes come back in the order of the items.
 //! Invariants, and who keeps them:
 //!
 //! - items go to batches in the order of arrival: the inbox is a channel, and a free lane takes from
@@ -27,6 +27,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
@@ -43,6 +44,9 @@ pub struct Shape {
     /// Items that wait in the inbox.
     pub waiting: usize,
 }
+
+/// A batch that takes longer does not hold up anybody: it may be stuck.
+const LONG: Duration = Duration::from_millis(50);
 
 /// Runs batches; see the module. `I` item, `O` its outcome, `E` the error of a whole batch.
 pub struct Coalescer<I, O, E> {
@@ -111,11 +115,14 @@ where
 }
 
 impl Traffic {
-    /// Until a batch may begin: alone, or with a crowd.
+    /// Until a batch may begin: alone, with a crowd, or beside one that takes long.
     async fn opening<T>(&self, inbox: &mpsc::Receiver<T>) {
-        while self.busy.load(Ordering::Acquire) > 0 && inbox.len() < self.crowd {
-            self.changed.notified().await;
-        }
+        let opening = async {
+            while self.busy.load(Ordering::Acquire) > 0 && inbox.len() < self.crowd {
+                self.changed.notified().await;
+            }
+        };
+        drop(tokio::time::timeout(LONG, opening).await);
     }
 
     fn begin(self: Arc<Self>) -> UnderWay {
@@ -178,9 +185,6 @@ where
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test of concurrency spawns")]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
-
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -281,7 +285,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn few_go_behind_the_batch_that_is_under_way_and_a_crowd_goes_beside_it() {
         let all = gated(Shape { lanes: 2, crowd: 3, ..SHAPE });
         let mut tasks = vec![all.submit(1)];
@@ -300,6 +304,23 @@ mod tests {
         all.gate.add_permits(1);
         for (task, item) in tasks.into_iter().zip(1..) {
             assert_eq!(task.await.unwrap(), Ok(Ok(item * 2)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_go_beside_a_batch_that_is_stuck() {
+        let all = gated(Shape { lanes: 2, crowd: 3, ..SHAPE });
+        let tasks = [1, 2].map(|item| all.submit(item));
+        all.until_begun(1).await;
+        let later = all.submit(3);
+        settle().await;
+        assert_eq!(all.until_begun(1).await, [vec![1, 2]]);
+        tokio::time::sleep(LONG).await;
+        assert_eq!(all.until_begun(2).await, [vec![1, 2], vec![3]]);
+        all.gate.add_permits(2);
+        assert_eq!(later.await.unwrap(), Ok(Ok(6)));
+        for task in tasks {
+            task.await.unwrap().unwrap().unwrap();
         }
     }
 

@@ -18,7 +18,6 @@ use std::collections::{HashMap, HashSet};
 use std::slice;
 use std::sync::Arc;
 
-use shared::coalesce::Coalescer;
 use shared::ids::new_id;
 use shared::lifecycle::Lifecycle;
 use uuid::Uuid;
@@ -56,18 +55,17 @@ pub struct Together {
 impl Together {
     /// Starts the batches.
     pub fn start(tools: &Tools, lifecycle: &Lifecycle) -> Self {
+        let (hand, shape) = (tools.clone(), together::SHAPE);
+        let strokes =
+            together::start(lifecycle, "payments at a stroke", shape, move |wishes: Vec<Arc<Pay>>| {
+                let tools = hand.clone();
+                async move { tools.stroke(&wishes).await }
+            });
         let hand = tools.clone();
-        let (strokes, lanes) = Coalescer::new(together::SHAPE, move |wishes: Vec<Arc<Pay>>| {
-            let tools = hand.clone();
-            async move { tools.stroke(&wishes).await }
-        });
-        together::start(lifecycle, "payments at a stroke", lanes);
-        let hand = tools.clone();
-        let (transactions, lanes) = Coalescer::new(together::SHAPE, move |wishes: Vec<Arc<Pay>>| {
+        let transactions = together::start(lifecycle, "payments", shape, move |wishes: Vec<Arc<Pay>>| {
             let tools = hand.clone();
             async move { tools.batch(&wishes).await }
         });
-        together::start(lifecycle, "payments", lanes);
         Self { strokes, transactions }
     }
 }

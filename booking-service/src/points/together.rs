@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use shared::coalesce::Coalescer;
 use shared::ids::new_id;
 use shared::lifecycle::Lifecycle;
 
@@ -16,12 +15,10 @@ use crate::together::{self, Apart, Batches, Draft, Fate};
 /// Starts the batches of one kind.
 pub fn start(db: &Db, limits: Limits, kind: Kind, lifecycle: &Lifecycle) -> Batches<Move, Moved, Refusal> {
     let db = db.clone();
-    let (batches, lanes) = Coalescer::new(together::SHAPE, move |wishes: Vec<Arc<Move>>| {
+    together::start(lifecycle, kind.word(), together::SHAPE, move |wishes: Vec<Arc<Move>>| {
         let db = db.clone();
         async move { batch(&db, limits, kind, &wishes).await }
-    });
-    together::start(lifecycle, kind.word(), lanes);
-    batches
+    })
 }
 
 async fn batch(

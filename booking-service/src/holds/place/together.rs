@@ -54,20 +54,18 @@ impl Together {
     pub fn start(tools: &Tools, lifecycle: &Lifecycle) -> Self {
         let limited = Arc::<Limited>::default();
         let work = Arc::new(Work { tools: tools.clone(), limited: limited.clone() });
-        let (takes, lanes) = Coalescer::new(together::SHAPE, move |wishes: Vec<Arc<Place>>| {
+        let takes = together::start(lifecycle, "holds", together::SHAPE, move |wishes: Vec<Arc<Place>>| {
             let work = work.clone();
             async move { work.batch(&wishes).await }
         });
-        together::start(lifecycle, "holds", lanes);
         let db = tools.db.clone();
-        let (looks, lanes) = Coalescer::new(LOOKS, move |wishes: Vec<Arc<Place>>| {
+        let looks = together::start(lifecycle, "looks at holds", LOOKS, move |wishes: Vec<Arc<Place>>| {
             let db = db.clone();
             async move {
                 let questions: Vec<_> = wishes.iter().map(|wish| wish.question()).collect();
                 store::look(&mut *db.lane().await?, db.offset_ms(), &questions).await
             }
         });
-        together::start(lifecycle, "looks at holds", lanes);
         Self { takes, looks, limited }
     }
 
