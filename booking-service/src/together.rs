@@ -183,6 +183,15 @@ mod tests {
         assert!(apart.takes([]));
     }
 
+    /// As on a connection that has gone silent
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_without_an_end_is_given_up_before_a_request_is() {
+        let lifecycle = Lifecycle::new();
+        let stuck = start::<u8, u8, _, _>(&lifecycle, "stuck", SHAPE, |_| std::future::pending());
+        let outcome = tokio::time::timeout(Duration::from_secs(9), stuck.submit(1)).await;
+        assert!(matches!(outcome, Ok(Ok(Err(db::Error::Unavailable(_))))), "{outcome:?}");
+    }
+
     #[test]
     fn what_was_not_decided_goes_again() {
         let mut draft = Draft::<u8, u8>::new(3);
